@@ -1,0 +1,41 @@
+# Everything here works on a machine that has Python >= 3.11, make and a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help test quick lint format demo bench clean
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Fleetling needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	@touch $@
+
+test: $(STAMP)  ## Every test, the slow ones too
+	$(BIN)/python -m pytest
+
+quick: $(STAMP)  ## The tests that take no more than a minute
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(STAMP)  ## Formatting, types, and what device code may use
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tests/lint_device.py
+
+format: $(STAMP)  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: $(STAMP)  ## Three simulated boards against a real broker, on your terminal
+	$(BIN)/fleetling demo
+
+bench: $(STAMP)  ## Sizes, heap and times, measured here
+	$(BIN)/python -m tests.bench
+
+clean:  ## Remove what the targets above made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The agent that runs on the board."""

@@ -82,7 +82,9 @@ class MicroPythonTest(pytest.Item):
         if results[self.function]:
             raise MicroPythonFailure(results[self.function])
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # type: ignore[override]
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
+    ) -> str:  # type: ignore[override]
         return str(excinfo.value)
 
     def reportinfo(self) -> tuple[Path, int, str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Runs the test functions of one file on MicroPython, a line of JSON for each.
 
-    micropython tests/device/run.py tests/device/test_x.py [NAME ...]
+micropython tests/device/run.py tests/device/test_x.py [NAME ...]
 """
 
 import asyncio

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""The board: the only module that imports machine, esp32 and network.
+
+Everything else is handed one `Board` and stays free of hardware, so that it runs wherever Python
+does. Facts on what the firmware really does are in docs/hardware.md.
+"""
+
+import binascii
+import gc
+import io
+import os
+import sys
+import time
+
+import esp32
+import machine
+import network
+import ntptime
+from micropython import const
+
+from agent.errors import StorageError
+
+_NVS_NOT_FOUND = const(-4354)
+_NVS_NOT_ENOUGH_SPACE = const(-4357)
+_NVS_INVALID_LENGTH = const(-4364)
+
+# Seconds from 1970 to the epoch of `time` here: 946684800 on the ESP32, 0 where time starts in
+# 1970.
+_EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
+
+_CAUSES = {
+    machine.PWRON_RESET: "power-on",
+    machine.HARD_RESET: "hard",
+    machine.WDT_RESET: "watchdog",
+    machine.DEEPSLEEP_RESET: "deep-sleep",
+    machine.SOFT_RESET: "soft",
+}
+
+
+class Namespace:
+    """One NVS namespace; every write is committed."""
+
+    def __init__(self, name):
+        self._nvs = esp32.NVS(name)
+
+    def get(self, key, size):
+        buffer = bytearray(size)
+        try:
+            length = self._nvs.get_blob(key, buffer)
+        except OSError as e:
+            return self._absent(e)
+        return bytes(buffer[:length])
+
+    def get_int(self, key):
+        try:
+            return self._nvs.get_i32(key)
+        except OSError as e:
+            return self._absent(e)
+
+    def set(self, key, data):
+        try:
+            self._nvs.set_blob(key, data)
+            self._nvs.commit()
+        except OSError as e:
+            raise self._error(e)
+
+    def set_int(self, key, value):
+        try:
+            self._nvs.set_i32(key, value)
+            self._nvs.commit()
+        except OSError as e:
+            raise self._error(e)
+
+    def erase(self, key):
+        try:
+            self._nvs.erase_key(key)
+            self._nvs.commit()
+        except OSError as e:
+            self._absent(e)
+
+    def _absent(self, e):
+        if e.args[0] != _NVS_NOT_FOUND:
+            raise self._error(e)
+
+    def _error(self, e):
+        if e.args[0] == _NVS_NOT_ENOUGH_SPACE:
+            return StorageError("nvs-full")
+        if e.args[0] == _NVS_INVALID_LENGTH:
+            return StorageError("nvs-size")
+        return StorageError("nvs-error", str(e.args[0]))
+
+
+class Board:
+    def __init__(self):
+        self.wlan = network.WLAN(network.STA_IF)
+        self._watchdog = None
+        self._last_ms = time.ticks_ms()
+        self._uptime_ms = 0
+        self._namespaces = {}
+        self._wifi_status = {
+            network.STAT_IDLE: "idle",
+            network.STAT_CONNECTING: "connecting",
+            network.STAT_GOT_IP: "connected",
+            network.STAT_NO_AP_FOUND: "no-ap",
+            network.STAT_WRONG_PASSWORD: "wrong-password",
+        }
+
+    # --- time
+
+    def ticks_ms(self):
+        return time.ticks_ms()
+
+    def ticks_diff(self, a, b):
+        """Milliseconds from `b` to `a`, right while they are less than six days apart."""
+        return time.ticks_diff(a, b)
+
+    def ticks_add(self, a, ms):
+        return time.ticks_add(a, ms)
+
+    def uptime_s(self):
+        """Seconds since the start; the supervisor calls it often enough for the tick not to
+        wrap."""
+        now = time.ticks_ms()
+        self._uptime_ms += time.ticks_diff(now, self._last_ms)
+        self._last_ms = now
+        return self._uptime_ms // 1000
+
+    def unix_time(self):
+        return int(time.time()) + _EPOCH
+
+    def set_unix_time(self, seconds):
+        t = time.gmtime(seconds - _EPOCH)
+        machine.RTC().datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
+
+    def network_time(self, host):
+        """Unix seconds from an SNTP server; blocks for at most about a second and the DNS."""
+        ntptime.host = host
+        # ntptime counts from the epoch of the board that it was frozen into.
+        return ntptime.time() + _EPOCH
+
+    # --- memory, identity of the build
+
+    def heap(self):
+        """Bytes: free and allocated on the Python heap; the largest block and the least free that
+        the system heap ever had, which TLS lives on."""
+        largest = least = 0
+        for region in esp32.idf_heap_info(esp32.HEAP_DATA):
+            largest = max(largest, region[2])
+            least += region[3]
+        return {
+            "free": gc.mem_free(),
+            "used": gc.mem_alloc(),
+            "largest": largest,
+            "least": least,
+        }
+
+    def describe(self):
+        """What this board is, for its birth document."""
+        name = os.uname()
+        return {
+            "chip": name[0],
+            "board": name[4],
+            "build": getattr(sys.implementation, "_build", ""),
+            "firmware": name[2],
+            "uid": binascii.hexlify(machine.unique_id()).decode(),
+        }
+
+    def temperature_c(self):
+        """Degrees Celsius of the chip, or None where it has no sensor that is worth reading."""
+        read = getattr(esp32, "mcu_temperature", None)
+        return read() if read else None
+
+    def random(self, count):
+        return os.urandom(count)
+
+    def format_exception(self, e):
+        text = io.StringIO()
+        sys.print_exception(e, text)
+        return text.getvalue()
+
+    # --- storage
+
+    def nvs(self, name):
+        if name not in self._namespaces:
+            self._namespaces[name] = Namespace(name)
+        return self._namespaces[name]
+
+    def partition(self, label):
+        found = esp32.Partition.find(esp32.Partition.TYPE_APP, label=label)
+        found = found or esp32.Partition.find(esp32.Partition.TYPE_DATA, label=label)
+        return found[0] if found else None
+
+    def running_partition(self):
+        return esp32.Partition(esp32.Partition.RUNNING)
+
+    def storage(self):
+        """Bytes: size and free of the file system."""
+        s = os.statvfs("/")
+        return {"size": s[0] * s[2], "free": s[0] * s[3]}
+
+    # --- Wi-Fi
+
+    def wifi_status(self):
+        """A word: idle, connecting, connected, no-ap, wrong-password or failed."""
+        return self._wifi_status.get(self.wlan.status(), "failed")
+
+    def mac(self):
+        return binascii.hexlify(self.wlan.config("mac")).decode()
+
+    # --- watchdog and reset
+
+    def start_watchdog(self, timeout_s):
+        """Starts the hardware watchdog: from now on only feeding it keeps the board running."""
+        self._watchdog = machine.WDT(timeout=timeout_s * 1000)
+
+    def feed_watchdog(self):
+        if self._watchdog:
+            self._watchdog.feed()
+
+    def reset_cause(self):
+        return _CAUSES.get(machine.reset_cause(), "unknown")
+
+    def reset(self):
+        machine.reset()

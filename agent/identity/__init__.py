@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Who the board is, and how it proves it."""

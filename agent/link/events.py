@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Events: numbered, kept on flash until the broker has them, sent in order.
+
+Invariants:
+- an event is on flash before it is sent, and its number is never used again, resets included;
+- it is forgotten only after the broker's acknowledgement, so a receiver may see it twice, never
+  not;
+- at most `LIMIT` wait; past that the oldest go, and the gap in the numbers shows that they did.
+
+The file is a line of JSON for each event. Its first line is the newest number that is known to
+have arrived; it is rewritten once all has arrived, so a reset may send the last few again.
+"""
+
+import json
+
+from micropython import const
+
+from agent.errors import AgentError
+from agent.storage import files
+
+LIMIT = const(64)
+_PATH = "/fl/events"
+
+
+class Events:
+    def __init__(self, log, clock, path=_PATH):
+        self._log = log
+        self._clock = clock
+        self._path = path
+        self._waiting = []
+        self._stale = False  # the file holds events that have arrived
+        self._last = self._read()
+
+    def _read(self):
+        last = 0
+        data = files.read(self._path)
+        if data is None:
+            return last
+        for line in data.split(b"\n"):
+            try:
+                event = json.loads(line)
+                last = max(last, event["seq"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that another hand spoilt; the others still count
+            if "code" in event:
+                self._waiting.append(event)
+        self._trim()
+        return last
+
+    def _trim(self):
+        if len(self._waiting) > LIMIT:
+            self._waiting = self._waiting[-LIMIT:]
+            self._stale = True
+
+    def add(self, code, **detail):
+        """Takes an event. `detail` holds figures and codes, never secrets."""
+        self._last += 1
+        event = {"seq": self._last, "at": self._clock.now(), "code": code}
+        event.update(detail)
+        self._waiting.append(event)
+        full = len(self._waiting) > LIMIT
+        self._trim()
+        try:
+            if full:
+                self._rewrite()
+            else:
+                files.append(self._path, json.dumps(event).encode() + b"\n")
+        except AgentError as e:
+            # Without a file system the event can still go out in this life.
+            self._log.error("events", e.code)
+
+    def _rewrite(self):
+        lines = [json.dumps({"seq": self._last - len(self._waiting)})]
+        lines += [json.dumps(event) for event in self._waiting]
+        files.replace(self._path, ("\n".join(lines) + "\n").encode())
+        self._stale = False
+
+    def waiting(self):
+        return len(self._waiting)
+
+    async def flush(self, publish):
+        """Sends what waits, oldest first, through `await publish(payload)`."""
+        while self._waiting:
+            event = self._waiting[0]
+            await publish(json.dumps(event))
+            # More may have come, and the oldest may have gone, while this one was under way.
+            if self._waiting and self._waiting[0] is event:
+                self._waiting.pop(0)
+            self._stale = True
+        if self._stale:
+            try:
+                self._rewrite()
+            except AgentError as e:
+                self._log.error("events", e.code)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Heartbeats: the board's figures, at a steady interval, while it is connected."""
+
+from agent.errors import LinkError
+
+
+class Heartbeat:
+    def __init__(self, supervisor, session, wifi, interval_s):
+        self._supervisor = supervisor
+        self._session = session
+        self._wifi = wifi
+        self._interval_s = interval_s
+
+    def figures(self):
+        """The heartbeat's document. Bytes, seconds, milliseconds, dBm, degrees Celsius."""
+        supervisor = self._supervisor
+        board = supervisor.board
+        lag_ms = supervisor.lag_ms
+        supervisor.lag_ms = 0
+        return {
+            "uptime_s": board.uptime_s(),
+            "heap": board.heap(),
+            "storage": board.storage(),
+            "lag_ms": lag_ms,
+            "rssi": self._wifi.rssi(),
+            "joins": self._wifi.joins,
+            "temperature_c": board.temperature_c(),
+            "restarts": sum([task.restarts for task in supervisor.tasks.values()]),
+            "link": self._session.figures(),
+        }
+
+    async def run(self, task):
+        while True:
+            if self._session.connected():
+                try:
+                    await self._session.publish("up/health", self.figures())
+                except LinkError as e:
+                    self._supervisor.log.debug(
+                        "health", e.code
+                    )  # the session reports the loss itself
+            await task.sleep(self._interval_s)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What survives a reset: records, the NVS map, files."""

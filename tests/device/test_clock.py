@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+import struct
+
+from agent.link.clock import Clock
+from agent.storage.records import Record
+from agent.version import BUILT
+from support import FakeBoard, quiet_log
+
+
+def make(board, state=None):
+    return Clock(board, quiet_log([]), state or board.nvs("fl_state"), "ntp.example")
+
+
+def test_the_clock_starts_at_the_floor_not_in_2000():
+    board = FakeBoard()
+    board.unix = 946684800
+    clock = make(board)
+    assert clock.now() == board.unix == BUILT
+    board.unix = 5  # whoever set it back
+    assert clock.now() == BUILT
+
+
+def test_the_floor_survives_and_never_falls():
+    board = FakeBoard()
+    make(board).raise_floor(BUILT + 100)
+    make(board).raise_floor(BUILT + 50)
+    make(board).raise_floor(0)
+    board.unix = 0
+    assert make(board).now() == BUILT + 100
+    assert board.unix == BUILT + 100
+
+
+def test_a_spoilt_floor_falls_back_to_the_build_time():
+    board = FakeBoard()
+    make(board).raise_floor(BUILT + 100)
+    for key in list(board.nvs("fl_state").values):
+        board.nvs("fl_state").values[key] = b"spoilt"
+    board.unix = 0
+    assert make(board).now() == BUILT
+    Record(board.nvs("fl_state"), "floor").save(b"odd length")
+    assert make(board).floor == BUILT
+
+
+def test_the_network_time_sets_the_clock_but_never_the_floor():
+    board = FakeBoard()
+    clock = make(board)
+    board.server_time = BUILT + 3600
+    assert clock.sync() and clock.synced()
+    assert board.unix == BUILT + 3600 and clock.floor == BUILT
+    board.server_time = 0xFFFFFFF0  # a hostile server, far ahead
+    clock.distrust()
+    assert clock.sync()
+    assert make(board).floor == BUILT
+    board.server_time = BUILT + 7200
+    clock.distrust()
+    assert clock.sync() and board.unix == BUILT + 7200
+
+
+def test_a_time_below_the_floor_is_ignored():
+    board = FakeBoard()
+    clock = make(board)
+    board.server_time = BUILT - 1
+    assert not clock.sync() and not clock.synced()
+    assert board.unix == BUILT
+
+
+def test_no_answer_and_nonsense_are_no_time():
+    board = FakeBoard()
+    clock = make(board)
+    for answer in (OSError(116), OSError(-202), IndexError(), ValueError()):
+        board.server_time = answer
+        assert not clock.sync()
+    board.server_time = 1 << 33
+    assert not clock.sync()
+
+
+def test_a_synced_clock_asks_again_after_hours_only():
+    board = FakeBoard()
+    clock = make(board)
+    board.server_time = BUILT + 10
+    clock.sync()
+    board.server_time = OSError(116)
+    assert clock.sync()
+    board.ms += 7 * 3600 * 1000
+    assert not clock.sync()
+
+
+def test_the_record_holds_32_bits():
+    board = FakeBoard()
+    clock = make(board)
+    clock.raise_floor(1 << 32)
+    assert clock.floor == BUILT
+    clock.raise_floor(0xFFFFFFFF)
+    stored = Record(board.nvs("fl_state"), "floor").load()
+    assert stored == struct.pack("<I", 0xFFFFFFFF)

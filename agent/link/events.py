@@ -29,6 +29,7 @@ class Events:
         self._path = path
         self._waiting = []
         self._stale = False  # the file holds events that have arrived
+        self._torn = False  # the file's last line has no end
         self._last = self._read()
 
     def _read(self):
@@ -36,6 +37,7 @@ class Events:
         data = files.read(self._path)
         if data is None:
             return last
+        self._torn = bool(data) and data[-1] != 10
         for line in data.split(b"\n"):
             try:
                 event = json.loads(line)
@@ -61,7 +63,7 @@ class Events:
         full = len(self._waiting) > LIMIT
         self._trim()
         try:
-            if full:
+            if full or self._torn:
                 self._rewrite()
             else:
                 files.append(self._path, json.dumps(event).encode() + b"\n")
@@ -74,6 +76,7 @@ class Events:
         lines += [json.dumps(event) for event in self._waiting]
         files.replace(self._path, ("\n".join(lines) + "\n").encode())
         self._stale = False
+        self._torn = False
 
     def waiting(self):
         return len(self._waiting)

@@ -12,13 +12,10 @@ import json
 from micropython import const
 
 from agent.errors import AgentError, LinkError
-from agent.link import tls
+from agent.link import dial, tls
 from agent.link.mqtt import Mqtt
 
 _PREFIX = "fleetling/v1/"
-_DIAL_S = const(20)
-_ANSWER_S = const(20)
-_KEEPALIVE_S = const(30)
 _FIRST_PAUSE_S = const(1)
 _LONGEST_PAUSE_S = const(300)
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
@@ -120,45 +117,14 @@ class Session:
         await self._wifi.join(task)
         task.alive()
         self._clock.sync()
-        task.alive()  # the name look-up and the handshake hold the loop: check in before them
-        writer = None
+        will = (self._base + "online", b'{"online":false}', True)
+        line = dial.Line(self._mqtt, self._identity, self._tls)
         try:
-            reader, writer = await self._dial()
-            task.alive()
-            await self._log_in(reader, writer)
+            await line.open(task, will)
             await self._serve(task)
         finally:
             self._connected = False
-            if writer:
-                await self._hang_up(writer)
-
-    async def _dial(self):
-        where = self._identity
-        try:
-            return await asyncio.wait_for(
-                asyncio.open_connection(
-                    where.host, where.port, ssl=self._tls, server_hostname=where.host
-                ),
-                _DIAL_S,
-            )
-        except asyncio.TimeoutError:
-            raise LinkError("tcp-timeout")
-        except OSError as e:
-            raise LinkError("tcp-failed", str(e.args[0] if e.args else ""))
-
-    async def _log_in(self, reader, writer):
-        will = (self._base + "online", json.dumps({"online": False}).encode(), True)
-        try:
-            await self._mqtt.connect(
-                reader,
-                writer,
-                self._identity.id,
-                keepalive_s=_KEEPALIVE_S,
-                will=will,
-                timeout_s=_ANSWER_S,
-            )
-        except (ValueError, OSError, EOFError) as e:
-            raise tls.failure(e)
+            await line.close()
 
     async def _serve(self, task):
         reading = asyncio.create_task(self._mqtt.run())
@@ -196,13 +162,6 @@ class Session:
 
     async def _publish_event(self, payload):
         await self.publish("up/event", payload, 1)
-
-    async def _hang_up(self, writer):
-        try:
-            writer.close()
-            await asyncio.wait_for(writer.wait_closed(), 5)
-        except (OSError, asyncio.TimeoutError):
-            pass  # the socket is gone either way
 
     # --- messages
 

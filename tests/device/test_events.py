@@ -2,10 +2,11 @@
 import json
 import os
 
+from support import quiet_log, raises_async
+
 from agent.errors import LinkError
 from agent.link.events import LIMIT, Events
 from agent.storage import files
-from support import quiet_log, raises_async
 
 PATH = "/tmp/fleetling-test-events"
 
@@ -95,9 +96,8 @@ async def test_a_spoilt_file_loses_only_the_spoilt_lines():
     data[1] = b"\xff{garbage"
     files.replace(PATH, b"\n".join(data) + b'{"seq":"7"}\n[1]\n{"seq":4,"co')
     broker = Broker()
-    events = make()
-    events.add("y")
-    await events.flush(broker.publish)
+    make().add("y")
+    await make().flush(broker.publish)
     assert broker.numbers() == [1, 3, 4]
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """One line to the broker: TCP, TLS and the MQTT log-in, each with a bound and a code.
 
-A name look-up blocks, and the handshake's curve arithmetic holds the loop for about a second inside
-the first write: the task checks in before each.
+A name look-up blocks, and the handshake's curve arithmetic holds the loop for about a second
+inside the first write: the task checks in before each.
 """
 
 import asyncio

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Where the board keeps the keys that it made itself, and the certificates for them.
+
+Invariants:
+- `proven` is the identity that has logged in; `next` is the one on its way there, if any;
+- each is a record in two copies in NVS; a proven identity has a third copy in a file, because stock
+  firmware may erase all of NVS by itself;
+- a key is stored before its request leaves the board, and stays until another identity is proven;
+- `promote` may be cut anywhere: repeating it ends with the same one identity.
+"""
+
+from micropython import const
+
+from agent.errors import AgentError
+from agent.storage import files, records
+
+# What has happened to `next`. Each is stored before the step that leaves it.
+KEYED = const(1)  # the key was made
+REQUESTED = const(2)  # its request may have left the board
+ENROLLED = const(3)  # its certificate is here
+
+_KEY_SIZE = const(32)
+_PATH = "/fl/identity"
+
+
+def pack(state, key, certificate):
+    return bytes((1, state)) + key + certificate
+
+
+def unpack(data):
+    """(state, private scalar, certificate DER) or None."""
+    if data is None or len(data) < 2 + _KEY_SIZE or data[0] != 1:
+        return None
+    return data[1], data[2 : 2 + _KEY_SIZE], data[2 + _KEY_SIZE :]
+
+
+class Vault:
+    """`store` is the NVS namespace fl_id; `path` the file of the third copy."""
+
+    def __init__(self, store, log, path=_PATH):
+        self._store = store
+        self._log = log
+        self._path = path
+        self._proven = records.Record(store, "ident")
+        self._next = records.Record(store, "next")
+
+    def proven(self):
+        """(key, certificate) of the identity that has logged in, or None."""
+        found = unpack(self._proven.load()) or self._restore()
+        return found[1:] if found else None
+
+    def _restore(self):
+        stored = records.unpack(files.read(self._path))
+        found = unpack(stored[1]) if stored else None
+        if found:
+            self._log.warning("identity", "restored from its file")
+            self._proven.save(stored[1])
+        return found
+
+    def next(self):
+        """(state, key, certificate) of the identity on its way, or None."""
+        found = unpack(self._next.load())
+        proven = unpack(self._proven.load())
+        if found and proven and found[1] == proven[1]:
+            return None  # promoted, and the power went before it was erased
+        return found
+
+    def set_next(self, state, key, certificate=b""):
+        self._next.save(pack(state, key, certificate))
+
+    def promote(self):
+        """The identity on its way has logged in: it is the proven one now."""
+        state, key, certificate = unpack(self._next.load())
+        payload = pack(state, key, certificate)
+        self._proven.save(payload)
+        try:
+            files.replace(self._path, records.pack(1, payload))
+        except AgentError as e:
+            self._log.error("identity", e.code)  # two copies are left
+        self._store.erase("next0")
+        self._store.erase("next1")

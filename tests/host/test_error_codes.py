@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Every code that the agent can raise stands in docs/errors.md, and nothing else does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ERRORS = {"AgentError", "Refused", "LinkError", "StorageError"}
+CODE = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)+$")
+
+
+def raised() -> set[str]:
+    """The string constants that reach an error's first argument anywhere in the agent."""
+    found: set[str] = set()
+    for path in (ROOT / "agent").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS and node.args:
+                constants = ast.walk(node.args[0])
+                found |= {
+                    constant.value
+                    for constant in constants
+                    if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+                }
+    return {code for code in found if CODE.match(code)}
+
+
+def documented() -> set[str]:
+    table = (ROOT / "docs/errors.md").read_text()
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return {code for row in rows for code in re.findall(r"`([^`]+)`", row)}
+
+
+def test_every_code_that_is_raised_is_documented() -> None:
+    assert len(raised()) > 20
+    assert raised() - documented() == set()
+
+
+def test_every_code_that_is_documented_exists() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "agent").rglob("*.py"))
+    wifi = {code for code in documented() if code.startswith("wifi-")}
+    assert {code for code in documented() - wifi if f'"{code}"' not in source} == set()
+    for word in {code.removeprefix("wifi-") for code in wifi} - {"list", "none"}:
+        assert f'"{word}"' in source

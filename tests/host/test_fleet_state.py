@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fleetling.fleet.state import KEPT_EVENTS, KEPT_REPLIES, FleetState
+
+
+def send(state: FleetState, topic: str, document: Any) -> bool:
+    return state.apply(f"fleetling/v1/{topic}", json.dumps(document).encode(), 1.0) is not None
+
+
+def test_a_board_comes_goes_and_describes_itself() -> None:
+    state = FleetState()
+    assert send(state, "a/online", {"online": True, "boot": 3})
+    assert send(state, "a/up/birth", {"agent": "0.1.0"})
+    assert send(state, "a/up/health", {"uptime_s": 5})
+    device = state.devices["a"]
+    assert (device.online, device.boot, device.heartbeats) == (True, 3, 1)
+    assert send(state, "a/online", {"online": False})
+    assert not device.online and device.boot == 3
+
+
+def test_a_second_copy_of_an_event_is_no_news_and_a_gap_is_counted() -> None:
+    state = FleetState()
+    assert send(state, "a/up/event", {"seq": 4, "code": "boot"})
+    assert not send(state, "a/up/event", {"seq": 4, "code": "boot"})
+    assert send(state, "a/up/event", {"seq": 7, "code": "boot"})
+    assert state.devices["a"].missed_events == 2
+    assert [event["seq"] for event in state.devices["a"].events] == [4, 7]
+
+
+def test_what_is_malformed_or_foreign_changes_nothing() -> None:
+    state = FleetState()
+    for topic, payload in (
+        ("other/a/online", b"{}"),
+        ("fleetling/v1/a/online", b""),
+        ("fleetling/v1/a/online", b"\xff"),
+        ("fleetling/v1/a/online", b"[]"),
+        ("fleetling/v1//online", b"{}"),
+    ):
+        assert state.apply(topic, payload, 1.0) is None
+    assert state.devices == {} and state.malformed == 3
+    assert not send(state, "a/up/event", {"seq": "7"})
+    assert not send(state, "a/up/reply", {"id": 7})
+    assert not send(state, "a/up/nothing", {})
+
+
+def test_what_is_kept_is_bounded() -> None:
+    state = FleetState()
+    for number in range(1, 500):
+        send(state, "a/up/event", {"seq": number, "code": "x"})
+        send(state, "a/up/reply", {"id": str(number)})
+    device = state.devices["a"]
+    assert len(device.events) == KEPT_EVENTS and len(device.replies) == KEPT_REPLIES
+    assert "499" in device.replies

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""What the fleet has said: messages in, a picture of every device out. No I/O.
+
+Invariants: every message is applied to one device or to none; a malformed one changes nothing and is
+counted; what is kept of a device is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PREFIX", "Device", "FleetState"]
+
+PREFIX = "fleetling/v1/"
+KEPT_EVENTS = 64
+KEPT_REPLIES = 64
+
+
+@dataclass
+class Device:
+    """One device, as its last messages describe it. Times are Unix seconds at the receiver."""
+
+    id: str
+    online: bool = False
+    boot: int | None = None
+    birth: dict[str, Any] = field(default_factory=dict)
+    health: dict[str, Any] = field(default_factory=dict)
+    heartbeats: int = 0
+    last_seen: float = 0.0
+    events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+    replies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last_event: int = 0
+    missed_events: int = 0
+
+    def _event(self, event: dict[str, Any]) -> bool:
+        number = event.get("seq")
+        if not isinstance(number, int):
+            return False
+        if number <= self.last_event:
+            return False  # a second copy: delivery is at least once
+        if self.last_event:
+            self.missed_events += number - self.last_event - 1
+        self.last_event = number
+        self.events.append(event)
+        return True
+
+    def _reply(self, reply: dict[str, Any]) -> bool:
+        command = reply.get("id")
+        if not isinstance(command, str):
+            return False
+        self.replies[command] = reply
+        while len(self.replies) > KEPT_REPLIES:
+            self.replies.pop(next(iter(self.replies)))
+        return True
+
+    def apply(self, topic: str, document: dict[str, Any]) -> bool:
+        """Takes one message below the device's own topic; False when it says nothing new."""
+        if topic == "online":
+            self.online = document.get("online") is True
+            boot = document.get("boot")
+            self.boot = boot if isinstance(boot, int) else self.boot
+        elif topic == "up/birth":
+            self.birth = document
+        elif topic == "up/health":
+            self.health = document
+            self.heartbeats += 1
+        elif topic == "up/event":
+            return self._event(document)
+        elif topic == "up/reply":
+            return self._reply(document)
+        else:
+            return False
+        return True
+
+
+@dataclass
+class FleetState:
+    devices: dict[str, Device] = field(default_factory=dict)
+    malformed: int = 0
+
+    def apply(self, topic: str, payload: bytes, at: float) -> Device | None:
+        """Takes a message from the broker.
+
+        Args:
+            topic: the whole topic.
+            payload: its bytes; empty when a retained message was cleared.
+            at: Unix seconds of its arrival.
+
+        Returns:
+            The device that changed, or None when nothing did.
+        """
+        if not topic.startswith(PREFIX) or not payload:
+            return None
+        device_id, _, rest = topic[len(PREFIX) :].partition("/")
+        try:
+            document = json.loads(payload)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or not device_id:
+            self.malformed += 1
+            return None
+        device = self.devices.setdefault(device_id, Device(device_id))
+        if not device.apply(rest, document):
+            return None
+        device.last_seen = at
+        return device

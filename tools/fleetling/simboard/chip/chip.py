@@ -6,8 +6,8 @@ Invariants:
   `true_unix` (what an NTP server would say) are handed in, so virtual and real time are one code;
 - the real-time clock starts at 2000-01-01 at power-on and, like the RTC memory, survives every
   other reset; the watchdog survives a soft reset only;
-- a life ends by `Reset` or `PowerCut`, both SystemExit; the one who runs the board catches it and
-  calls `power_on(cause)` for the next. He also polls `wdt_expired()` and then boots with WDT_RESET.
+- a life ends by `Reset` or `PowerCut`, both SystemExit; whoever runs the board catches it, calls
+  `power_on(cause)` for the next, and polls `wdt_expired()` to end one that hangs (WDT_RESET).
 """
 
 import struct
@@ -15,7 +15,7 @@ import struct
 from micropython import const
 
 from . import bootloader, esp, esp32, machine, network, ntptime, table
-from .air import Air
+from .air import Air, Radio
 from .nvs import Nvs
 
 # machine.reset_cause() and its constants.
@@ -76,6 +76,9 @@ class Chip:
             (113840, 111664, 110592, 108356),
         ]
         self.cpu_hz = 160000000
+        self.hostname = "mpy-esp32"
+        self.country = "XX"
+        self.radio = Radio(self.air, ticks_ms)
         self.rtc_memory = bytearray(RTC_MEMORY)
         self.rtc_memory_length = 0
         self._rtc_zero_ms = 0
@@ -99,20 +102,27 @@ class Chip:
         self.wake_at_ms = None
         self.cpu_hz = 160000000
         if cause == SOFT_RESET:
-            # The interpreter starts again in the same boot: same slot, same open NVS, same watchdog.
+            # The interpreter starts again within the boot: slot, NVS, watchdog, Wi-Fi stay.
             return
         self.wdt_deadline_ms = None
+        self.radio = Radio(self.air, self.ticks_ms)
         if cause == PWRON_RESET:
             self.rtc_memory_length = 0
             self._rtc_zero_ms = -self.ticks_ms()
-        self.air.leave()
         self.table = table.parse(self.flash)
-        vfs = table.find(self.table, "vfs")
-        self.flash.and_ranges = [(vfs[2], vfs[2] + vfs[3])] if vfs else []
-        validate = cause != DEEPSLEEP_RESET
-        self.running = bootloader.select(self.flash, self.table, self.rollback, validate)
+        # littlefs reads back what it wrote; NVS writes on over what a cut left undetected.
+        tolerant = [e for e in self.table if e[4] == "vfs" or e[:2] == (1, table.SUBTYPE_NVS)]
+        self.flash.and_ranges = [(e[2], e[2] + e[3]) for e in tolerant]
+        thorough = cause != DEEPSLEEP_RESET
+        self.running = bootloader.select(
+            self.flash, self.table, self.rollback, thorough, self.family
+        )
         region = table.first(self.table, table.TYPE_DATA, table.SUBTYPE_NVS)
-        self.nvs = Nvs(self.flash, region[2], region[3])
+        try:
+            self.nvs = Nvs(self.flash, region[2], region[3]) if region else None
+        except OSError:
+            # The firmware boots without it, and every esp32.NVS() then fails.
+            self.nvs = None
 
     def modules(self):
         """Name -> module-like object, to be put into sys.modules of the board's program."""
@@ -130,6 +140,9 @@ class Chip:
 
     def on_reset(self, kind):
         raise Reset(kind)
+
+    def sleep_ms(self, ms):
+        """Lets time pass in a call that blocks. Replaceable; here time stands still."""
 
     # The real-time clock, in seconds or milliseconds since 2000-01-01 as the board believes.
 

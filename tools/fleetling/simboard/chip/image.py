@@ -14,7 +14,7 @@ from micropython import const
 
 MAGIC = const(0xE9)
 CHIP_IDS = {"ESP32": 0, "ESP32-S2": 2, "ESP32-C3": 5, "ESP32-S3": 9, "ESP32-C6": 13}
-_CHECKSUM = const(0xEF)
+CHECKSUM = const(0xEF)
 _MAX_SEGMENTS = const(16)
 _BLOCK = const(4096)
 
@@ -36,7 +36,7 @@ def verify(flash, addr, size, family="ESP32", thorough=True):
     if head[1] > _MAX_SEGMENTS:
         raise BadImage("segments")
     position = 24
-    checksum = _CHECKSUM
+    checksum = CHECKSUM
     for _ in range(head[1]):
         if position + 8 > size:
             raise BadImage("length")
@@ -61,31 +61,14 @@ def verify(flash, addr, size, family="ESP32", thorough=True):
     return length + 32
 
 
-def build(segments, hash_appended=True, chip_id=0):
-    """An image of [(load address, data)], for tests; data is padded to whole words."""
-    head = bytearray(24)
-    head[0] = MAGIC
-    head[1] = len(segments)
-    head[23] = 1 if hash_appended else 0
-    struct.pack_into("<H", head, 12, chip_id)
-    image = bytes(head)
-    checksum = _CHECKSUM
-    for load_addr, data in segments:
-        data = bytes(data) + bytes(-len(data) % 4)
-        image += struct.pack("<II", load_addr, len(data)) + data
-        checksum ^= _fold(data)
-    image += bytes(15 - len(image) % 16) + bytes((checksum,))
-    return image + hashlib.sha256(image).digest() if hash_appended else image
-
-
 def _xor(flash, addr, length):
     checksum = 0
     for start in range(0, length, _BLOCK):
-        checksum ^= _fold(flash.read(addr + start, min(_BLOCK, length - start)))
+        checksum ^= fold(flash.read(addr + start, min(_BLOCK, length - start)))
     return checksum
 
 
-def _fold(data):
+def fold(data):
     """XOR of all bytes: halves of one long integer on each other, which is C speed."""
     bits = 8
     while bits < 8 * len(data):

@@ -23,40 +23,21 @@ SUBTYPE_PHY = const(1)
 SUBTYPE_NVS = const(2)
 SUBTYPE_FAT = const(129)
 
-_ROW = "<2sBBII16sI"
-_ENCRYPTED = const(1)
-
-# The table of the official ESP32_GENERIC-OTA build, 4 MB.
-STOCK_ENTRIES = (
-    (TYPE_DATA, SUBTYPE_NVS, 0x9000, 0x4000, "nvs", False),
-    (TYPE_DATA, SUBTYPE_OTADATA, 0xD000, 0x2000, "otadata", False),
-    (TYPE_DATA, SUBTYPE_PHY, 0xF000, 0x1000, "phy_init", False),
-    (TYPE_APP, SUBTYPE_OTA, 0x10000, 0x180000, "ota_0", False),
-    (TYPE_APP, SUBTYPE_OTA + 1, 0x190000, 0x180000, "ota_1", False),
-    (TYPE_DATA, SUBTYPE_FAT, 0x310000, 0xF0000, "vfs", False),
-)
+ROW = "<2sBBII16sI"
+ENCRYPTED = const(1)
 
 
 class TableError(Exception):
     """The table in flash is not one that a bootloader accepts."""
 
 
-def build(entries):
-    """The bytes of a table, padded to the 0xC00 that the bootloader reads."""
-    rows = b""
-    for kind, subtype, addr, size, label, encrypted in entries:
-        name = label.encode()
-        if len(name) > 16:
-            raise TableError("label too long: " + label)
-        flags = _ENCRYPTED if encrypted else 0
-        rows += struct.pack(_ROW, b"\xaa\x50", kind, subtype, addr, size, name, flags)
-    rows += b"\xeb\xeb" + b"\xff" * 14 + hashlib.md5(rows).digest()  # noqa: S324 - the format
-    if len(rows) > SIZE - 32:
-        raise TableError("too many partitions")
-    return rows + b"\xff" * (SIZE - len(rows))
+def __getattr__(name):
+    # Kept in another file, because a running board has no use for them.
+    if name in ("STOCK_4MB", "build"):
+        from . import stock
 
-
-STOCK_4MB = build(STOCK_ENTRIES)
+        return stock.TABLE if name == "STOCK_4MB" else stock.build_table
+    raise AttributeError(name)
 
 
 def parse(flash):
@@ -65,7 +46,7 @@ def parse(flash):
     digest = hashlib.md5()  # noqa: S324 - the format
     for addr in range(ADDRESS, ADDRESS + SIZE, 32):
         row = flash.read(addr, 32)
-        magic, kind, subtype, start, size, label, flags = struct.unpack(_ROW, row)
+        magic, kind, subtype, start, size, label, flags = struct.unpack(ROW, row)
         if magic == b"\xff\xff":
             break
         if magic == b"\xeb\xeb":
@@ -78,7 +59,7 @@ def parse(flash):
             raise TableError("partition {} ends outside of the flash".format(len(entries)))
         digest.update(row)
         name = label.split(b"\0")[0].decode()
-        entries.append((kind, subtype, start, size, name, bool(flags & _ENCRYPTED)))
+        entries.append((kind, subtype, start, size, name, bool(flags & ENCRYPTED)))
     if not entries:
         raise TableError("no partition table")
     return entries

@@ -137,6 +137,7 @@ class Session:
             self.last_error = ""
             while not reading.done():
                 task.alive()
+                await self._mqtt.keep_alive()
                 await self._deliver()
                 await self._events.flush(self._publish_event)
                 await asyncio.sleep(0.1)

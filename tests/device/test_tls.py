@@ -7,9 +7,7 @@ def test_every_failure_of_a_handshake_has_its_code():
     for error, code in (
         (ValueError("\nThe certificate is not correctly signed by the trusted CA\n"), "tls-ca"),
         (
-            ValueError(
-                "\nThe certificate Common Name (CN) does not match with the expected CN\n"
-            ),
+            ValueError("\nThe certificate Common Name (CN) does not match with the expected CN\n"),
             "tls-name",
         ),
         (ValueError("\nThe certificate validity has expired\n"), "tls-expired"),

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The way to the broker: Wi-Fi, clock, TLS, MQTT, session."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The operator's connection to the broker: watches the fleet, sends commands, waits for answers."""
+"""The operator's connection to the broker: watches the fleet, sends commands, waits for
+answers."""
 
 from __future__ import annotations
 
@@ -106,7 +107,7 @@ class Operator:
 
     def _received(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
         with self._changed:
-            device = self.state.apply(message.topic, message.payload, time.time())
+            device = self.state.apply(message.topic, bytes(message.payload), time.time())
             self._changed.notify_all()
         if device is not None and self._on_message is not None:
             self._on_message(device, message.topic[len(PREFIX) + len(device.id) + 1 :])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the fleet has said: messages in, a picture of every device out. No I/O.
 
-Invariants: every message is applied to one device or to none; a malformed one changes nothing and is
-counted; what is kept of a device is bounded.
+Invariants: every message is applied to one device or to none; a malformed one changes nothing and
+is counted; what is kept of a device is bounded.
 """
 
 from __future__ import annotations

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""What the hub signs, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
+
+from fleetling.errors import FleetlingError
+from fleetling.hub.enrol import Enroller
+from fleetling.hub.store import Store
+
+Key = ec.EllipticCurvePrivateKey
+CA_KEY = ec.generate_private_key(ec.SECP256R1())
+CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fleet CA")])
+
+
+def sign(csr: x509.CertificateSigningRequest) -> x509.Certificate:
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(csr.subject)
+        .issuer_name(CA_NAME)
+        .public_key(csr.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=30))
+    )
+    return builder.sign(CA_KEY, hashes.SHA256())
+
+
+def new_key() -> Key:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def csr(name: str, key: Any, *more: x509.NameAttribute[str]) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name), *more])
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, algorithm)
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+def payload(der: bytes, prover: Key | None = None) -> bytes:
+    message = {"csr": base64.b64encode(der).decode()}
+    if prover is not None:
+        proof = prover.sign(der, ec.ECDSA(hashes.SHA256()))
+        message["proof"] = base64.b64encode(proof).decode()
+    return json.dumps(message).encode()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(f"sqlite:///{tmp_path}/hub.db")
+    store.expect(["dev-1", "dev-2"])
+    return store
+
+
+@pytest.fixture
+def enroller(store: Store) -> Enroller:
+    return Enroller(store, sign)
+
+
+def ask(enroller: Enroller, device: str, request: bytes) -> dict[str, Any]:
+    answer = json.loads(enroller.answer(device, request))
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_device_on_the_list_is_signed_once(enroller: Enroller, store: Store) -> None:
+    der = csr("dev-1", new_key())
+    answer = ask(enroller, "dev-1", payload(der))
+    certificate = x509.load_der_x509_certificate(base64.b64decode(answer["certificate"]))
+    assert certificate.subject.rfc4514_string() == "CN=dev-1"
+    assert ask(enroller, "dev-1", payload(der)) == answer
+    assert len(store.device("dev-1").certificates) == 1
+    assert ask(enroller, "dev-1", payload(csr("dev-1", new_key())))["error"] == "enrol-used"
+
+
+def test_who_may_not_is_refused(enroller: Enroller, store: Store) -> None:
+    assert ask(enroller, "dev-9", payload(csr("dev-9", new_key())))["error"] == "enrol-unknown"
+    assert ask(enroller, "dev-1", payload(csr("dev-2", new_key())))["error"] == "enrol-name"
+    more = x509.NameAttribute(NameOID.COMMON_NAME, "dev-2")
+    assert ask(enroller, "dev-1", payload(csr("dev-1", new_key(), more)))["error"] == "enrol-name"
+    store.revoke("dev-1")
+    assert ask(enroller, "dev-1", payload(csr("dev-1", new_key())))["error"] == "enrol-revoked"
+    assert store.device("dev-2").certificates == []
+
+
+def test_a_request_must_be_signed_by_its_own_key(enroller: Enroller) -> None:
+    der = bytearray(csr("dev-1", new_key()))
+    der[-1] ^= 1
+    assert ask(enroller, "dev-1", payload(bytes(der)))["error"] == "enrol-signature"
+
+
+def test_keys_of_other_kinds_are_refused(enroller: Enroller) -> None:
+    for key in (ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()):
+        assert ask(enroller, "dev-1", payload(csr("dev-1", key)))["error"] == "enrol-key"
+
+
+def test_a_key_that_was_seen_before_is_refused(enroller: Enroller, store: Store) -> None:
+    key = new_key()
+    assert "certificate" in ask(enroller, "dev-1", payload(csr("dev-1", key)))
+    answer = ask(enroller, "dev-2", payload(csr("dev-2", key)))
+    assert answer["error"] == "enrol-key-reused"
+    store.allow_again("dev-1")
+    other_request = csr("dev-1", key)  # ECDSA's own randomness makes it another one
+    assert ask(enroller, "dev-1", payload(other_request))["error"] == "enrol-key-reused"
+
+
+def test_the_operator_may_allow_one_more(enroller: Enroller, store: Store) -> None:
+    ask(enroller, "dev-1", payload(csr("dev-1", new_key())))
+    store.allow_again("dev-1")
+    assert "certificate" in ask(enroller, "dev-1", payload(csr("dev-1", new_key())))
+    assert ask(enroller, "dev-1", payload(csr("dev-1", new_key())))["error"] == "enrol-used"
+
+
+def test_a_renewal_needs_the_key_in_force(enroller: Enroller) -> None:
+    first, second = new_key(), new_key()
+    ask(enroller, "dev-1", payload(csr("dev-1", first)))
+    request = csr("dev-1", second)
+    assert ask(enroller, "dev-1", payload(request, new_key()))["error"] == "enrol-used"
+    assert ask(enroller, "dev-1", payload(request, second))["error"] == "enrol-used"
+    assert "certificate" in ask(enroller, "dev-1", payload(request, first))
+    third = csr("dev-1", new_key())
+    assert ask(enroller, "dev-1", payload(third, first))["error"] == "enrol-used"
+    assert "certificate" in ask(enroller, "dev-1", payload(third, second))
+
+
+def test_what_is_not_a_request_is_refused(enroller: Enroller) -> None:
+    for data in (b"", b"{}", b"[]", b"7", b'{"csr":7}', b'{"csr":"?"}', b"\xff", bytes(5000)):
+        assert ask(enroller, "dev-1", data)["error"] == "enrol-malformed", data
+    noise = payload(b"\x30\x03abc")
+    assert ask(enroller, "dev-1", noise)["error"] == "enrol-malformed"
+
+
+def test_racing_requests_of_one_device_end_with_one_certificate(
+    enroller: Enroller, store: Store
+) -> None:
+    requests = [payload(csr("dev-1", new_key())) for _ in range(4)] * 2
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda request: ask(enroller, "dev-1", request), requests))
+    assert len(store.device("dev-1").certificates) == 1
+    signed = {answer["certificate"] for answer in answers if "certificate" in answer}
+    assert len(signed) == 1
+    assert all(answer.get("error", "enrol-used") == "enrol-used" for answer in answers)
+
+
+def test_the_store_tells_what_is_wrong(store: Store) -> None:
+    with pytest.raises(FleetlingError, match="No device"):
+        store.device("nope")
+    with pytest.raises(FleetlingError, match="Not a database"):
+        Store("nonsense")
+    with pytest.raises(FleetlingError, match="does not answer"):
+        Store("sqlite:////no/such/folder/hub.db")
+
+
+def test_the_list_of_devices(enroller: Enroller, store: Store) -> None:
+    assert store.expect(["dev-2", "dev-3"]) == 1
+    ask(enroller, "dev-1", payload(csr("dev-1", new_key())))
+    assert store.revoke("dev-2") == 0 and store.revoke("dev-1") == 1
+    assert [(device.id, device.status) for device in store.devices()] == [
+        ("dev-1", "revoked"),
+        ("dev-2", "revoked"),
+        ("dev-3", "expected"),
+    ]
+    assert [made.device_id for made in store.revoked()] == ["dev-1"]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Enrolment requests as bytes come in: parse, check what the request can say of itself. No I/O.
+
+A request is JSON `{"csr": base64 of PKCS#10 DER, "proof": base64}`. `proof`, which a renewal
+needs, is an ECDSA signature with the key of the certificate in force over the CSR's DER. Who sent
+it is told by the topic: the broker's rules let a claim or device identity publish below its own
+id only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+__all__ = ["EnrolRefused", "Request", "answer_tag", "parse"]
+
+MAX_REQUEST = 4096
+
+
+class EnrolRefused(Exception):
+    """A request that is not signed; `code` goes back to the board."""
+
+    def __init__(self, code: str, detail: str = "", tag: str = "") -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+        self.tag = tag
+
+
+@dataclass(frozen=True)
+class Request:
+    device_id: str
+    csr: x509.CertificateSigningRequest
+    tag: str
+    key_hash: str
+    proof: bytes | None
+
+    @property
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        key = self.csr.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        return key
+
+    def proven_by(self, certificate: x509.Certificate) -> bool:
+        """Whether `proof` was made with the key of `certificate`."""
+        key = certificate.public_key()
+        if self.proof is None or not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        try:
+            key.verify(
+                self.proof,
+                self.csr.public_bytes(serialization.Encoding.DER),
+                ec.ECDSA(hashes.SHA256()),
+            )
+        except InvalidSignature:
+            return False
+        return True
+
+
+def answer_tag(csr_der: bytes) -> str:
+    """What an answer names its request by: hex of the CSR's SHA-256."""
+    return hashlib.sha256(csr_der).hexdigest()
+
+
+def parse(device_id: str, payload: bytes) -> Request:
+    """Reads a request.
+
+    Args:
+        device_id: the id that the topic names.
+        payload: the message.
+
+    Raises:
+        EnrolRefused: it is malformed, names another id, or is not signed by its own key.
+    """
+    if len(payload) > MAX_REQUEST:
+        raise EnrolRefused("enrol-malformed", "too long")
+    try:
+        message = json.loads(payload)
+        der = base64.b64decode(message["csr"], validate=True)
+        proof = message.get("proof")
+        proof = base64.b64decode(proof, validate=True) if proof else None
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise EnrolRefused("enrol-malformed", "not a request") from e
+    tag = answer_tag(der)
+    try:
+        csr = x509.load_der_x509_csr(der)
+        key = csr.public_key()
+        names = csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError as e:
+        raise EnrolRefused("enrol-malformed", "not a PKCS#10 request", tag) from e
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise EnrolRefused("enrol-key", "the key is not on P-256", tag)
+    if not csr.is_signature_valid:
+        raise EnrolRefused("enrol-signature", "the request is not signed by its own key", tag)
+    if [name.value for name in names] != [device_id] or len(list(csr.subject)) != 1:
+        raise EnrolRefused("enrol-name", f"the request's name is not {device_id}", tag)
+    spki = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return Request(device_id, csr, tag, hashlib.sha256(spki).hexdigest(), proof)

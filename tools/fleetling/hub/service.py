@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""The hub's connection to the broker: requests in, answers out, nothing lost when it is killed.
+
+A request is acknowledged only after its answer has reached the broker. The session is persistent
+and the subscription shared, so requests wait for a hub that is down, and several hubs divide the
+work. A hub that is killed between signing and answering is asked again, and gives the same answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from fleetling.errors import FleetlingError
+from fleetling.fleet.state import PREFIX
+from fleetling.hub.enrol import Enroller
+
+__all__ = ["Hub"]
+
+log = logging.getLogger("fleetling.hub")
+
+REQUESTS = f"$share/fleetling-hub/{PREFIX}+/up/enrol"
+ANSWER_S = 20
+
+
+class Hub:
+    """Serves until `stop`.
+
+    Args:
+        enroller: decides and signs.
+        host, port, ca, certificate, key: the broker and how to get in (PEM files).
+        name: this hub's own name; two hubs with one name would throw each other out.
+    """
+
+    def __init__(
+        self,
+        enroller: Enroller,
+        host: str,
+        port: int,
+        *,
+        ca: Path,
+        certificate: Path,
+        key: Path,
+        name: str = "1",
+    ) -> None:
+        self._enroller = enroller
+        self._host, self._port = host, port
+        self._inbox: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"hub-{name}",
+            clean_session=False,
+            manual_ack=True,
+        )
+        context = ssl.create_default_context(cafile=str(ca))
+        context.load_cert_chain(certificate, key)
+        client.tls_set_context(context)
+        client.reconnect_delay_set(1, 60)
+        client.on_connect = self._connected
+        client.on_message = self._received
+        self._client = client
+        self.answered = 0
+
+    def _connected(
+        self, client: mqtt.Client, data: Any, flags: Any, reason: Any, properties: Any
+    ) -> None:
+        if reason.is_failure:
+            log.error("the broker does not let the hub in: %s", reason)
+            return
+        client.subscribe(REQUESTS, qos=1)
+        log.info("on the broker at %s:%d", self._host, self._port)
+
+    def _received(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
+        # The network thread only passes it on: signing waits for the database.
+        self._inbox.put(message)
+
+    def start(self) -> None:
+        """Connects.
+
+        Raises:
+            FleetlingError: no broker answers.
+        """
+        try:
+            self._client.connect(self._host, self._port, keepalive=30)
+        except OSError as e:
+            raise FleetlingError(
+                f"No broker answers at {self._host}:{self._port}: {e}",
+                "Is it running, and does its certificate name this host?",
+            ) from e
+        self._client.loop_start()
+
+    def run(self, on_answer: Callable[[str], None] | None = None) -> None:
+        """Answers requests until `stop` is called; `on_answer` hears each device's id."""
+        while (message := self._inbox.get()) is not None:
+            device_id = message.topic[len(PREFIX) :].partition("/")[0]
+            answer = self._enroller.answer(device_id, bytes(message.payload))
+            sent = self._client.publish(f"{PREFIX}{device_id}/down/enrol", answer, qos=1)
+            try:
+                sent.wait_for_publish(ANSWER_S)
+            except (RuntimeError, ValueError) as e:
+                log.warning(
+                    "answer to %s did not go out (%s); it will be asked again", device_id, e
+                )
+                continue
+            if not sent.is_published():
+                log.warning("answer to %s did not go out; it will be asked again", device_id)
+                continue
+            self._client.ack(message.mid, message.qos)
+            self.answered += 1
+            if on_answer is not None:
+                on_answer(device_id)
+
+    def stop(self) -> None:
+        """Ends `run` after the request that it is at."""
+        self._inbox.put(None)
+        self._client.disconnect()
+        self._client.loop_stop()

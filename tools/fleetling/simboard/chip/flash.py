@@ -144,6 +144,8 @@ class Flash:
         self.and_ranges = []
         self.bad_reads = []
         self._erases = array("H", bytes(2 * (size // SECTOR)))
+        # Sectors whose erase was skipped: what is programmed there is not the program's mistake.
+        self._unerased = []
 
     def erases(self, sector):
         return self._erases[sector]
@@ -200,6 +202,8 @@ class Flash:
         if self.spend:
             self.spend(_ERASE_US if kind == ERASE else _PROGRAM_US)
         if order == SKIP:
+            if kind == ERASE:
+                self._unerased.append(addr)
             return
         if order == FAIL:
             raise OSError(_OP_FAIL, "ESP_ERR_FLASH_OP_FAIL")
@@ -236,11 +240,13 @@ class Flash:
         for start, end in self.and_ranges:
             if start <= addr and addr + length <= end:
                 return True
-        return False
+        return addr - addr % SECTOR in self._unerased
 
     def _erase(self, addr, torn):
         if torn is None:
             self.store.write(addr, b"\xff" * SECTOR)
+            if addr in self._unerased:
+                self._unerased.remove(addr)
         elif isinstance(torn, int):
             self.store.write(addr, b"\xff" * min(torn, SECTOR))
         else:

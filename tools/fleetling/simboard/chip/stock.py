@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a new board has on its flash: the partition table and an app image.
+"""What a new board has on its flash, the partition table and an app image, and a board to try.
 
 For those who make boards and images; a running board imports none of this. Sources: ESP-IDF
 Programming Guide, "Partition Tables" and "App Image Format". The app descriptor is the first thing
@@ -10,6 +10,8 @@ import hashlib
 import struct
 
 from . import image, table
+from .chip import Chip
+from .flash import Flash, MemoryStore
 
 # The official ESP32_GENERIC-OTA build for 4 MB.
 ENTRIES = (
@@ -89,3 +91,31 @@ def furnish(flash, app=None, entries=ENTRIES):
     put(flash, table.ADDRESS, build_table(entries))
     first = next(entry for entry in entries if entry[0] == table.TYPE_APP)
     put(flash, first[2], app or build_app())
+
+
+class Clock:
+    """Stands still until somebody moves `ms`."""
+
+    def __init__(self):
+        self.ms = 1000
+
+    def ticks_ms(self):
+        return self.ms
+
+    def true_unix(self):
+        return 1760000000 + self.ms // 1000
+
+    def advance(self, ms):
+        self.ms += ms
+
+
+def new_chip(app=None, entries=ENTRIES, **options):
+    """A furnished chip in memory, powered on, with its `clock`; `options` are Chip's."""
+    flash = Flash(MemoryStore(0x400000))
+    furnish(flash, app, entries)
+    clock = Clock()
+    chip = Chip(flash, clock.ticks_ms, clock.true_unix, **options)
+    chip.clock = clock
+    chip.sleep_ms = clock.advance
+    chip.power_on()
+    return chip

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What MicroPython has built in and CPython lacks."""

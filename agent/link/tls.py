@@ -13,6 +13,10 @@ from agent.errors import LinkError, Refused
 
 _FATAL_ALERT = const(-0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
 
+# No route, no answer, nobody there: TCP's own failures, which asyncio tells with the first write.
+# Linux and the ESP32's newlib number two of them differently.
+_UNREACHABLE = (110, 111, 113, 116, 118)
+
 _VERDICTS = (
     ("expired", "tls-expired"),
     ("future", "tls-future"),
@@ -48,6 +52,8 @@ def failure(e):
                 return LinkError(code)
         return LinkError("tls-failed", text.strip())
     number = e.args[0] if e.args else ""
+    if number in _UNREACHABLE:
+        return LinkError("tcp-failed", str(number))
     if number == _FATAL_ALERT:
         return LinkError("tls-refused")
     if isinstance(number, int) and number < -0x1000:

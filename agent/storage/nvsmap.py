@@ -15,16 +15,16 @@ MAP = {
     # Written once by the flashing tool; never by the board.
     "fl_factory": {
         "id": 32,
-        "ca": 640,
+        "ca": 512,
         "broker": 96,
         "wifi": 256,
         "ntp": 64,
         "repo": 128,
         "root": 36,
         "conf": 256,
-        "claim_crt": 640,
+        "claim_crt": 512,
         "claim_key": 128,
-        "crt": 640,
+        "crt": 512,
         "key": 128,
     },
     "fl_state": {

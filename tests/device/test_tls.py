@@ -16,6 +16,8 @@ def test_every_failure_of_a_handshake_has_its_code():
         (OSError(-0x7780, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), "tls-refused"),
         (OSError(-0x7200, "MBEDTLS_ERR_SSL_INVALID_RECORD"), "tls-failed"),
         (OSError(104), "tls-closed"),
+        (OSError(111), "tcp-failed"),
+        (OSError(116), "tcp-failed"),
         (OSError(32), "tls-closed"),
         (EOFError(), "tls-closed"),
         (LinkError("mqtt-refused", "5"), "mqtt-refused"),

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: B904, PTH123, UP032 - the MicroPython subset
 """What `tuf-client` runs on MicroPython: the agent's TUF client, a plain HTTP GET, and files.
 
 echo '{"command": "refresh", "metadata_dir": ..., "now": ...}' | micropython tuf_board.py
@@ -94,7 +95,7 @@ async def _headers(reader):
 
 
 def url_path(path):
-    """A target's path for a URL: what may not stand in a request line is encoded, the rest kept."""
+    """A target's path for a URL: only what may not stand in a request line is encoded."""
     return "".join([c if "!" <= c <= "~" and c not in "?#" else quote(c) for c in path])
 
 

@@ -17,8 +17,9 @@ from threading import Thread
 from typing import Any, cast
 from urllib.parse import quote
 
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import (
+from securesystemslib.formats import encode_canonical
+from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
+from tuf.api.metadata import (  # type: ignore[attr-defined]
     DelegatedRole,
     Delegations,
     Metadata,
@@ -111,6 +112,14 @@ class Repository:
             elif role in self.targets:
                 self.snapshot.meta[f"{role}.json"] = listed
 
+    def resign(self, role: str, document: dict[str, Any], version: int = 0) -> None:
+        """Publishes, correctly signed, a document that python-tuf itself would not write."""
+        data = encode_canonical(document["signed"])
+        assert data is not None
+        document["signatures"] = [key.sign(data.encode()).to_dict() for key in self.signers[role]]
+        number = version or self.metadata(role).signed.version
+        self.place(role, number, json.dumps(document).encode())
+
     def place(self, role: str, version: int, data: bytes) -> None:
         self.published[role] = data
         plain = role == "timestamp" or (role != "root" and not self.root.consistent_snapshot)
@@ -140,7 +149,10 @@ class Repository:
         delegator.delegations.roles[name] = role
         key = self.signers.setdefault(name, [signer(100 + len(self.signers))])[0]
         delegator.add_key(key.public_key, name)
-        return self.targets.setdefault(name, Targets(version=0, expires=self.root.expires))
+        if name not in self.targets:
+            self.targets[name] = Targets(expires=self.root.expires)
+            self.targets[name].version = 0  # `publish` makes it 1
+        return self.targets[name]
 
     def add_target(
         self, role: str, path: str, data: bytes, hashes: tuple[str, ...] = ("sha256",)

@@ -141,6 +141,21 @@ def test_frames_of_a_delta_are_cut_where_the_image_reaches_a_border() -> None:
     assert all(len(piece) >= FRAME for piece in pieces[:-1])  # one byte to add for each, and heads
 
 
+@pytest.mark.parametrize("least", [1, 8, 32, 1000])
+def test_a_thinned_stream_makes_the_same_image(least: int) -> None:
+    for image in (IMAGE, edited(BASE, 200), BASE, like_firmware(9000, seed=4), BASE[::-1]):
+        stream = delta.lite(BASE, image)
+        thinned = delta.thin(stream, len(image), least)
+        assert delta.apply(thinned, BASE, len(image)) == image
+        assert len(thinned) <= len(stream) + (300 if least < 8 else 0)
+
+
+def test_equal_parts_take_no_bytes() -> None:
+    pieces = delta.cut(delta.thin(delta.lite(BASE, BASE), len(BASE)), len(BASE), FRAME)
+    assert pieces[1:] == [b""] * (len(pieces) - 1)
+    assert len(pack(BASE, BASE)) < HEADER_SIZE + 8 * len(pieces) + 20
+
+
 def test_small_edits_cost_little() -> None:
     image = edited(BASE, 30)
     assert len(pack(image, BASE)) < 0.05 * len(pack(image))

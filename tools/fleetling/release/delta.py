@@ -8,13 +8,17 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 from fleetling.errors import FleetlingError
 
-__all__ = ["Cover", "TooDense", "apply", "covers", "cut", "lite"]
+__all__ = ["Cover", "TooDense", "apply", "covers", "cut", "lite", "thin"]
+
+# Zeros to add that are worth a cover of their own, which costs three to five bytes.
+PLAIN = 32
 
 
 class TooDense(FleetlingError):
@@ -46,6 +50,50 @@ def lite(base: bytes, image: bytes) -> bytes:
         ) from e
     made: bytes = hdiffpatch.diff_lite(base, image, compression=None, validate=True)
     return made
+
+
+def thin(stream: bytes, size: int, least: int = PLAIN) -> bytes:
+    """The same delta without the long runs of zeros to add: they become plain copies.
+
+    Zeros cost next to nothing in one long DEFLATE stream, but something in each frame, and the
+    board copies a plain cover without unpacking or adding anything.
+    """
+    zeros = re.compile(rb"\0{%d,}" % least)
+    out, count, last = bytearray(), 0, 0
+    for cover in covers(stream, size):
+        start = cover.literals + cover.literal
+        pieces = [(0, cover.length, b"")]
+        if cover.adds:
+            added = stream[start : start + cover.length]
+            borders = [0, *(at for run in zeros.finditer(added) for at in run.span()), len(added)]
+            pieces = [
+                (at, end - at, b"" if plain else added[at:end])
+                for plain, at, end in zip(cycle((False, True)), borders, borders[1:], strict=False)
+                if at < end
+            ]
+        literals = stream[cover.literals : start]
+        for at, length, added in pieces or [(0, 0, b"")]:
+            place = cover.place + at
+            out += _head(length, place - last, len(literals), plain=not added)
+            out += literals + added
+            literals, last, count = b"", place + length, count + 1
+    width = stream[3] & 7
+    return stream[: 4 + width] + _pack(count) + bytes(out)
+
+
+def _head(length: int, distance: int, literal: int, *, plain: bool) -> bytes:
+    tag = (0x80 if plain else 0) | (0x40 if distance < 0 else 0)
+    distance = abs(distance)
+    short = distance < 0x20
+    middle = bytes([tag | distance]) if short else bytes([tag | 0x20]) + _pack(distance)
+    return _pack(length) + middle + _pack(literal)
+
+
+def _pack(number: int) -> bytes:
+    out = [number & 0x7F]
+    while number := number >> 7:
+        out.append(0x80 | number & 0x7F)
+    return bytes(reversed(out))
 
 
 def covers(stream: bytes, size: int) -> Iterator[Cover]:

@@ -84,7 +84,7 @@ def pack(
     if base is None:
         pieces = [image[at : at + frame] for at in range(0, len(image), frame)]
     else:
-        pieces = delta.cut(delta.lite(base, image), len(image), frame)
+        pieces = delta.cut(delta.thin(delta.lite(base, image), len(image)), len(image), frame)
     body = b"".join(_pack_frame(piece, frame, window) for piece in pieces)
     head = _HEADER.pack(
         _MAGIC,

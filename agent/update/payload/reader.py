@@ -3,7 +3,8 @@
 
 Invariants:
 - All large buffers exist before the first byte is fetched; the decompressor's window is given
-  back and taken again in one breath, at each frame, so nobody else can get in between.
+  back and taken again in one breath, at each frame: where memory is short, the interpreter finds
+  the old one, and nobody else can get in between.
 - Whatever the bytes are, the outcome is the image, or Refused. What `fetch`, `write` and
   `read_base` raise passes through.
 - A frame makes a whole number of sectors. Between frames `state()` is all there is to know, and
@@ -27,6 +28,7 @@ from agent.update.payload.patch import Patch
 _FRAME = const(8192)
 _WINDOW = const(11)
 _FRAME_HEAD = const(8)
+_TIDY = const(4)  # frames whose old windows may lie around: more would scatter the heap
 _STATE = "<IIIiIIIB"
 
 
@@ -116,6 +118,8 @@ class Reader:
         if self.done():
             return False
         packed, raw = await self._load(fetch)
+        if not self.frame % _TIDY:
+            gc.collect()
         self._dirty = True
         for _ in self._unpack(packed, raw):
             await asyncio.sleep(0)
@@ -194,7 +198,6 @@ class Reader:
     def _inflate(self, window):
         """A decompressor from the start of the frame; the one before makes room for it."""
         self._source = None
-        gc.collect()
         self._packed.seek(0)
         self._source = deflate.DeflateIO(self._packed, deflate.RAW, window)
 

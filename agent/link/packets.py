@@ -28,41 +28,47 @@ def malformed(detail):
 
 
 def _text(value):
-    data = value.encode() if isinstance(value, str) else value
+    data = value if isinstance(value, (bytes, bytearray)) else value.encode()
     return struct.pack(">H", len(data)) + data
 
 
-def _packet(head, body):
-    """Fixed header (2.2) and body."""
-    size = len(body)
+def _packet(head, body, payload=b""):
+    """Fixed header (2.2), body and payload; what is large is copied once."""
+    size = len(body) + len(payload)
     data = bytearray([head])
     while True:  # remaining length (2.2.3): seven bits a byte, the lowest first
         data.append((size & 0x7F) | (0x80 if size > 0x7F else 0))
         size >>= 7
         if not size:
-            return bytes(data) + body
+            return data + body + payload
 
 
-def connect(client_id, keepalive_s, will):
-    """CONNECT (3.1), clean session; `will` is (topic, payload, retain) with QoS 1, or None."""
+def connect(client_id, keepalive_s, will=None, login=None):
+    """CONNECT (3.1), clean session; `will` is (topic, payload, retain) with QoS 1, or None,
+    `login` (user, password or None) or None."""
     flags = 0x02
-    payload = _text(client_id)
+    body = _text(client_id)
     if will:
         topic, message, retain = will
         flags |= 0x0C | (0x20 if retain else 0)
-        payload += _text(topic) + _text(message)
-    return _packet(0x10, b"\x00\x04MQTT\x04" + struct.pack(">BH", flags, keepalive_s) + payload)
+        body += _text(topic) + _text(message)
+    if login:
+        user, password = login
+        flags |= 0x80 if password is None else 0xC0
+        body += _text(user)
+        if password is not None:
+            body += _text(password)
+    return _packet(0x10, b"\x00\x04MQTT\x04" + struct.pack(">BH", flags, keepalive_s) + body)
 
 
 def publish(topic, payload, qos, retain, packet_id):
-    """PUBLISH (3.3) with QoS 0 or 1."""
-    if len(payload) > LONGEST_PAYLOAD or len(topic) > LONGEST_TOPIC:
-        raise Refused("mqtt-too-long", topic)
-    head = 0x30 | (qos << 1) | (1 if retain else 0)
+    """PUBLISH (3.3) with QoS 0 or 1; Refused when it is longer than this end would take."""
     body = _text(topic)
+    if len(payload) > LONGEST_PAYLOAD or len(body) > 2 + LONGEST_TOPIC:
+        raise Refused("mqtt-too-long", topic)
     if qos:
         body += struct.pack(">H", packet_id)
-    return _packet(head, body + payload)
+    return _packet(0x30 | (qos << 1) | (1 if retain else 0), body, payload)
 
 
 def puback(packet_id):
@@ -83,12 +89,13 @@ def check_head(head, size):
     kind = head >> 4
     flags = head & 0x0F
     if kind == PUBLISH:
-        if flags & 0x06 > 0x02:  # we subscribe with QoS 1 at most, so 2 never comes (3.8.4)
+        # We subscribe with QoS 1 at most, so 2 never comes (3.8.4); DUP needs QoS (3.3.1.1).
+        if flags & 0x06 > 0x02 or flags & 0x0E == 0x08:
             raise malformed("qos")
-        return kind
-    if flags:
+        fits = size > 2
+    elif flags:
         raise malformed("flags")
-    if kind == CONNACK or kind == PUBACK:
+    elif kind == CONNACK or kind == PUBACK:
         fits = size == 2
     elif kind == SUBACK:
         fits = 3 <= size <= 34

@@ -10,9 +10,11 @@ CONNACK = b"\x20\x02\x00\x00"
 
 
 class Reader:
-    """An asyncio stream that a test feeds."""
+    """An asyncio stream that a test feeds. `piece` is the most that one read gives."""
 
     def __init__(self):
+        self.piece = 65536
+        self.error = None  # what a read raises
         self._data = b""
         self._ended = False
         self._news = asyncio.Event()
@@ -29,24 +31,19 @@ class Reader:
         while not self._data and not self._ended:
             self._news.clear()
             await self._news.wait()
+        if self.error:
+            raise self.error
+        count = min(count, self.piece)
         data = self._data[:count]
         self._data = self._data[count:]
-        return data
-
-    async def readexactly(self, count):
-        data = b""
-        while len(data) < count:
-            piece = await self.read(count - len(data))
-            if not piece:
-                raise EOFError()
-            data += piece
         return data
 
 
 class Writer:
     def __init__(self):
         self.data = b""
-        self.error = None
+        self.error = None  # what drain raises
+        self.stalled = False  # drain does not end
         self.answer = None  # called with each write
 
     def write(self, data):
@@ -58,6 +55,8 @@ class Writer:
         if self.error:
             raise self.error
         await asyncio.sleep(0)
+        while self.stalled:
+            await asyncio.sleep(0.01)
 
 
 class Peer:
@@ -89,6 +88,18 @@ class Peer:
     async def settle(self):
         for _ in range(30):
             await asyncio.sleep(0)
+
+    async def until(self, condition):
+        for _ in range(2000):
+            if condition():
+                return await self.settle()
+            await asyncio.sleep(0)
+        raise AssertionError("did not happen")
+
+    def forget(self):
+        self.messages.clear()
+        self.oversize.clear()
+        self.writer.data = b""
 
     async def stop(self):
         self.running.cancel()

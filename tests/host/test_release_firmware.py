@@ -124,6 +124,14 @@ def test_every_flipped_byte_is_refused() -> None:
         refusal(bytes(bad))
 
 
+def test_without_a_hash_the_checksum_finds_a_flipped_byte() -> None:
+    image = app_image(40, hashed=False)
+    for at in range(290, 328):  # the first segment, behind its descriptor
+        bad = bytearray(image)
+        bad[at] ^= 0x10
+        refusal(bytes(bad))
+
+
 def test_bytes_after_an_app_image_are_refused() -> None:
     assert "1 bytes after" in refusal(app_image() + b"x")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
+import zlib
 from contextlib import suppress
 
 import pytest
@@ -120,6 +122,14 @@ def test_damage_anywhere_is_an_error_of_ours() -> None:
                 del bad[at : at + rng.randrange(1, 50)]
             with pytest.raises(FleetlingError):
                 unpack(bytes(bad), base)
+
+
+def test_bytes_after_the_last_frame_are_refused() -> None:
+    good = pack(IMAGE)
+    head = good[:12] + struct.pack("<I", len(good) + 1) + good[16 : HEADER_SIZE - 4]
+    bad = head + struct.pack("<I", zlib.crc32(head)) + good[HEADER_SIZE:] + b"!"
+    with pytest.raises(FleetlingError, match="after its last frame"):
+        unpack(bad)
 
 
 def test_damage_inside_a_delta_is_an_error_of_ours() -> None:

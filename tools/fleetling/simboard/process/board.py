@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A simulated board as a process: the host plays power, watchdog and reset for it.
 
-A life is one process of the interpreter. Killing it is a power cut: what its flash file holds is all
-that is left. A reset, which the board asks for over a pipe, starts the next life with its cause.
+A life is one process of the interpreter. Killing it is a power cut: what its flash file holds is
+all that is left. A reset, which the board asks for over a pipe, starts the next life with its
+cause.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fleetling.simboard.process.interpreter import find_interpreter
 
 __all__ = ["AccessPoint", "ProcessBoard"]
 
-ENTRY = Path(__file__).with_name("entry.py")
+ENTRY = Path(__file__).with_name("inside") / "entry.py"
 # What the simulated chip itself takes of the heap, measured as "heap before boot.py" with a large
 # heap; on 64 bit every object is twice as large as on the ESP32, and the board's own share is too.
 SIMULATION_HEAP = 114_000
@@ -200,7 +201,7 @@ class ProcessBoard:
             stdout=subprocess.PIPE if captured else self.stdout,
             stderr=subprocess.STDOUT,
             pass_fds=(write,),
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - only system calls
+            preexec_fn=_die_with_parent,
         )
         os.close(write)
         if captured:

@@ -2,9 +2,9 @@
 """The prompt of a board that is a process: friendly for people, raw for mpremote.
 
 The unix port's own prompt has no raw mode, so this one speaks the protocol of MicroPython's
-shared/runtime/pyexec.c: Ctrl-A raw, Ctrl-B friendly, Ctrl-C, Ctrl-D soft reset or, in raw mode, run.
-Raw paste is declined. Ctrl-C reaches running code as KeyboardInterrupt, from the signal that the
-host sends for it.
+shared/runtime/pyexec.c: Ctrl-A raw, Ctrl-B friendly, Ctrl-C, Ctrl-D soft reset or, in raw mode,
+run. Raw paste is declined. Ctrl-C reaches running code as KeyboardInterrupt, from the signal that
+the host sends for it.
 """
 
 import sys
@@ -34,7 +34,8 @@ class Console:
 
 
 def run(board, names, raw):
-    """Serves the prompt; ends only by a soft reset. `raw`: a soft reset from raw mode came here."""
+    """Serves the prompt; ends only by a soft reset. `raw`: a soft reset from raw mode came
+    here."""
     console = Console()
     if raw:
         console.write("raw REPL; CTRL-B to exit\r\n>")
@@ -140,7 +141,7 @@ def _line(console):
     line = bytearray()
     while True:
         byte = console.byte()
-        if byte in (1, 2, 3) or byte == 4 and not line:
+        if byte in (1, 2, 3) or (byte == 4 and not line):
             return "", byte
         if byte in (10, 13):
             console.write("\r\n")

@@ -3,8 +3,8 @@
 
     micropython -X heapsize=N entry.py FOLDER CAUSE CONTROL
 
-FOLDER holds flash.bin, rtc.bin, air.json and options.json; CAUSE is the reset cause; CONTROL is the
-file descriptor on which the board tells its host what only a host can do: "w MS" starts the
+FOLDER holds flash.bin, rtc.bin, air.json and options.json; CAUSE is the reset cause; CONTROL is
+the file descriptor on which the board tells its host what only a host can do: "w MS" starts the
 watchdog, "f" feeds it, "r CAUSE" asks for a reset, "s MS" for a deep sleep. It then waits to be
 ended, so that no program can go on after its reset.
 """
@@ -16,11 +16,11 @@ import sys
 import time
 
 FOLDER = sys.argv[1]
-sys.path[0] = sys.path[0].rsplit("/", 1)[0]
+sys.path[0] = sys.path[0].rsplit("/", 2)[0]
 
 from chip import chip as chips  # noqa: E402 - the path comes first
 from chip.flash import FileStore, Flash, PowerCut  # noqa: E402
-from process import repl, world  # noqa: E402
+from process.inside import repl, world  # noqa: E402
 
 _FLASH_SIZE = 0x400000
 _SINCE_MS = 1577836800000  # 2020; a clock that runs on between lives, and stays a small integer

@@ -29,6 +29,16 @@ class Module:
             setattr(self, name, names[name])
 
 
+class Implementation:
+    """sys.implementation of the official build."""
+
+    name = "micropython"
+    version = chips.VERSION
+    _machine = chips.UNAME[4]
+    _mpy = chips.MPY
+    _build = chips.BUILD
+
+
 def _time(board):
     def at(seconds):
         return int(board.now_2000() if seconds is None else seconds) + _EPOCH
@@ -69,6 +79,7 @@ def inject(board):
     modules["os"] = Module(os, uname=lambda: chips.UNAME, sync=lambda: None)
     modules["time"] = _time(board)
     modules["socket"] = _socket(board)
+    modules["sys"] = Module(sys, platform="esp32", implementation=Implementation)
     for name in modules:
         sys.modules[name] = modules[name]
 

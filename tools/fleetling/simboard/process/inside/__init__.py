@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the MicroPython interpreter runs: the firmware around the agent."""

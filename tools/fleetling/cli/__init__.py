@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""The `fleetling` command: a thin layer over the library.
+
+A command is one module here, loaded when it is called, so that `--help` is quick. What the user or
+the device did is a FleetlingError and shows as two lines; anything else is a bug and shows its
+trace.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import rich_click as click
+
+import fleetling
+from fleetling.cli.console import errors
+from fleetling.errors import FleetlingError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": "Watch a small fleet on this machine do its main job.",
+    "sim": "Run a simulated board, with its prompt on a pty.",
+}
+
+
+class Deferred(click.RichCommand):
+    """Stands for a command in the list of commands; the command itself is imported to be run."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.RichContext:
+        command = importlib.import_module(f"fleetling.cli.{self.name}").command
+        context: click.RichContext = command.make_context(info_name, args, parent, **extra)
+        return context
+
+
+class Lazy(click.RichGroup):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return Deferred(name=name, short_help=COMMANDS[name]) if name in COMMANDS else None
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(fleetling.__version__, prog_name="fleetling")
+def cli() -> None:
+    """Device management for MicroPython on ESP32: flash, provision, release, watch."""
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("Interrupted; nothing is left running.")
+        sys.exit(130)
+    except FleetlingError as e:
+        errors.print(f"[bold red]Error:[/] {e.message}", highlight=False)
+        if e.hint:
+            errors.print(e.hint, highlight=False)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

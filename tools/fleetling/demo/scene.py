@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""The demo's stage: a broker, an operator and three boards, in a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fleetling.demo.fleet import TemporaryFleet
+from fleetling.simboard.process.board import ProcessBoard
+
+__all__ = ["NAMES", "Scene"]
+
+NAMES = ["kitchen", "greenhouse", "workshop"]
+
+
+class Scene:
+    """Everything that the story acts on; a context manager that leaves no process behind."""
+
+    def __init__(
+        self, folder: Path, *, broker: str = "", on_line: Callable[[str, str], None]
+    ) -> None:
+        self.fleet = TemporaryFleet(folder, broker=broker)
+        self.operator = self.fleet.operator()
+        self.boards: dict[str, ProcessBoard] = {}
+        for seed, name in enumerate(NAMES, start=1):
+            self.boards[name] = self.fleet.board(
+                self.fleet.provision(name),
+                seed=seed,
+                on_line=lambda line, name=name: on_line(name, line),  # type: ignore[misc]
+            )
+
+    @property
+    def broker(self) -> str:
+        return self.fleet.broker.kind
+
+    def __enter__(self) -> Self:
+        self.fleet.broker.start()
+        try:
+            self.operator.__enter__()
+        except BaseException:
+            self.fleet.broker.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for board in self.boards.values():
+            board.stop()
+        self.operator.__exit__(kind, error, trace)
+        self.fleet.broker.stop()

@@ -3,8 +3,8 @@
 
 Invariants:
 - `proven` is the identity that has logged in; `next` is the one on its way there, if any;
-- each is a record in two copies in NVS; a proven identity has a third copy in a file, because stock
-  firmware may erase all of NVS by itself;
+- each is a record in two copies in NVS; a proven identity has a third copy in a file, because
+  stock firmware may erase all of NVS by itself;
 - a key is stored before its request leaves the board, and stays until another identity is proven;
 - `promote` may be cut anywhere: repeating it ends with the same one identity.
 """

@@ -45,6 +45,7 @@ class Session:
         self._births = []
         self._inbox = []
         self._connected = False
+        self._broken = None  # why the connection that is served cannot go on
         self._mqtt = Mqtt(self._board.ticks_ms, self._board.ticks_diff, self._take, self._oversize)
         self.connects = 0
         self.dropped = 0  # messages that came faster than they could be handled, or too large
@@ -127,7 +128,8 @@ class Session:
             await line.close()
 
     async def _serve(self, task):
-        reading = asyncio.create_task(self._mqtt.run())
+        self._broken = None
+        reading = asyncio.create_task(self._read())
         try:
             await self._mqtt.subscribe([(self._base + "down/#", 1)])
             self._connected = True
@@ -135,23 +137,23 @@ class Session:
             self._log.info("link", "on the broker")
             await self._announce()
             self.last_error = ""
-            while not reading.done():
+            while not self._broken:
                 task.alive()
                 await self._mqtt.keep_alive()
                 await self._deliver()
                 await self._events.flush(self._publish_event)
                 await asyncio.sleep(0.1)
+            raise self._broken
         finally:
             reading.cancel()
-            await self._end(reading)
 
-    async def _end(self, reading):
+    async def _read(self):
         try:
-            await reading
-        except asyncio.CancelledError:
-            pass  # our own
+            await self._mqtt.run()
+        except LinkError as e:
+            self._broken = e
         except OSError as e:
-            raise LinkError("link-lost", str(e.args[0] if e.args else ""))
+            self._broken = LinkError("link-lost", str(e.args[0] if e.args else ""))
 
     async def _announce(self):
         await self.publish(

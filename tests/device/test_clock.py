@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 import struct
 
+from support import FakeBoard, quiet_log
+
 from agent.link.clock import Clock
 from agent.storage.records import Record
 from agent.version import BUILT
-from support import FakeBoard, quiet_log
 
 
 def make(board, state=None):

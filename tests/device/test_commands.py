@@ -2,10 +2,11 @@
 import asyncio
 import json
 
+from support import Ended, FakeBoard, quiet_log, raises, raises_async
+
 from agent.commands import Commands, parse
 from agent.errors import AgentError, Refused
 from agent.supervisor import Supervisor
-from support import Ended, FakeBoard, quiet_log, raises, raises_async
 
 
 class FakeSession:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
+from support import FakeBoard, raises
+
 from agent.errors import StorageError
 from agent.storage.nvsmap import BUDGET, EITHER, MAP, Nvs, cost
-from support import FakeBoard, raises
 
 
 def test_all_that_may_stand_in_nvs_stays_within_the_budget():

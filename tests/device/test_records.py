@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
+from support import FakeNvs, raises
+
 from agent.errors import StorageError
 from agent.storage.records import OVERHEAD, Record, newer, pack, unpack
-from support import FakeNvs, raises
 
 
 def test_a_record_comes_back_as_it_was_packed():
@@ -58,7 +59,7 @@ def test_a_save_that_fails_or_is_torn_leaves_the_old_value():
     store.error = None
     assert Record(store, "x").load() == b"value"
     Record(store, "x").save(b"new")
-    changed = [key for key in keep if store.values[key] != keep[key]][0]
+    changed = next(key for key in keep if store.values[key] != keep[key])
     whole = store.values[changed]
     for length in range(len(whole)):
         store.values[changed] = whole[:length]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
+from support import FakeNvs, raises
+
 from agent.errors import Refused
 from agent.identity import stored
 from agent.link import wifi
-from support import FakeNvs, raises
 
 DER = b"\x30\x03abc"
 LONG = b"\x30\x81\x90" + bytes(0x90)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 import asyncio
 
+from support import Ended, FakeBoard, quiet_log, raises, raises_async
+
 from agent.errors import AgentError, StorageError
 from agent.supervisor import Supervisor
-from support import Ended, FakeBoard, quiet_log, raises, raises_async
 
 
 def make(board, lines=None):

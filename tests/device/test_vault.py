@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 import os
 
+from support import FakeNvs, quiet_log
+
 from agent.identity.vault import ENROLLED, KEYED, REQUESTED, Vault
 from agent.storage import files, records
-from support import FakeNvs, quiet_log
 
 PATH = "/tmp/fleetling-test-identity"
 KEY = bytes(range(32))
@@ -76,7 +77,7 @@ def test_a_cut_anywhere_in_the_promotion_ends_with_one_identity():
     cuts = 0
     for after in (False, True):
         for left in range(6):
-            store, vault = enrolled()
+            store, _ = enrolled()
             fragile = Fragile(left, after)
             fragile.values = store.values
             try:
@@ -92,7 +93,7 @@ def test_a_cut_anywhere_in_the_promotion_ends_with_one_identity():
 
 
 def test_a_renewal_leaves_the_old_identity_until_the_new_one_is_proven():
-    store, vault = enrolled()
+    _, vault = enrolled()
     vault.promote()
     vault.set_next(ENROLLED, OTHER, CERTIFICATE)
     assert vault.proven() == (KEY, CERTIFICATE)

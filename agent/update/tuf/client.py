@@ -10,6 +10,7 @@ store  get(role) -> bytes or None, put(role, bytes), delete(role): whole files, 
 now    Unix seconds, the same for every decision of this object: one client, one update
 """
 
+import gc
 from hashlib import sha256
 
 from agent.crypto.steps import finish_async
@@ -179,5 +180,6 @@ class Client:
             path = "{}.{}".format(version, path)
         return await self.fetch(path, longest)
 
-    def _run(self, steps):
-        return finish_async(steps, self.pause)
+    async def _run(self, steps):
+        gc.collect()
+        return await finish_async(steps, self.pause)

@@ -5,6 +5,7 @@ Fields that TUF does not define are signed along with the rest and otherwise lef
 reader here returns is small, and holds no reference to the document.
 """
 
+import gc
 from binascii import unhexlify
 from hashlib import sha256
 
@@ -77,6 +78,7 @@ def read(data, longest, limits):
         signatures[key_id] = text(data, one["sig"], 2048)
     digest = sha256()
     yield from canonical(data, outer["signed"], digest.update)
+    gc.collect()  # see trust.require
     return Message(data, outer["signed"], signatures, digest.digest())
 
 
@@ -153,6 +155,7 @@ def read_authority(data, at, keys, limits):
             refuse("too many keys")
         key_ids.append(key_id)
     known = fields(data, keys, key_ids)
+    gc.collect()  # see trust.require
     chosen = {key_id: _read_key(data, one) for key_id, one in known.items()}
     return integer(data, role["threshold"], 1), chosen
 

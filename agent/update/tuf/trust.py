@@ -16,6 +16,7 @@ Invariants:
   for the comparison of versions.
 """
 
+import gc
 from hashlib import sha256
 
 from agent.errors import Refused
@@ -137,6 +138,9 @@ def require(message, authority, name):
         material = message.verified[key, signature]
         if material:
             counted.add(material)
+    # What is kept of a document is small. It must not lie scattered among the garbage that a
+    # verification leaves, for the next document needs one piece of the heap.
+    gc.collect()
     if len(counted) < threshold:
         raise Refused("tuf-threshold", name)
 

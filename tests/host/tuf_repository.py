@@ -71,6 +71,7 @@ class Repository:
         self.files: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.hashes = False  # of metadata files, in timestamp and snapshot
+        self.compact = False  # JSON without white space
         self.published: dict[str, bytes] = {}
         for number, role in enumerate(("root", *ONLINE)):
             self.signers[role] = [signer(number)]
@@ -98,7 +99,7 @@ class Repository:
             message.signed.version += bump
             for key in self.signers[role]:
                 message.sign(key, append=True)
-            data = message.to_bytes(JSONSerializer(compact=False))
+            data = message.to_bytes(JSONSerializer(compact=self.compact))
             if change:
                 document = json.loads(data)
                 change(document)

@@ -117,6 +117,10 @@ class Operator:
         with self._changed:
             return self._changed.wait_for(lambda: holds(self.state), timeout_s)
 
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Sends a message with QoS 1."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
+
     def command(
         self,
         device_id: str,
@@ -137,7 +141,7 @@ class Operator:
             "args": args or {},
             "expires": int(time.time() + timeout_s),
         }
-        self._client.publish(f"{PREFIX}{device_id}/down/command", json.dumps(message), qos=1)
+        self.publish(f"{PREFIX}{device_id}/down/command", json.dumps(message).encode())
 
         def answered(state: FleetState) -> bool:
             device = state.devices.get(device_id)

@@ -109,14 +109,20 @@ class Chip:
         if cause == PWRON_RESET:
             self.rtc_memory_length = 0
             self._rtc_zero_ms = -self.ticks_ms()
-        self.table = table.parse(self.flash)
-        # littlefs reads back what it wrote; NVS writes on over what a cut left undetected.
-        tolerant = [e for e in self.table if e[4] == "vfs" or e[:2] == (1, table.SUBTYPE_NVS)]
-        self.flash.and_ranges = [(e[2], e[2] + e[3]) for e in tolerant]
+        self.read_table()
         thorough = cause != DEEPSLEEP_RESET
         self.running = bootloader.select(
             self.flash, self.table, self.rollback, thorough, self.family
         )
+        self.open_nvs()
+
+    def read_table(self):
+        self.table = table.parse(self.flash)
+        # littlefs reads back what it wrote; NVS writes on over what a cut left undetected.
+        tolerant = [e for e in self.table if e[4] == "vfs" or e[:2] == (1, table.SUBTYPE_NVS)]
+        self.flash.and_ranges = [(e[2], e[2] + e[3]) for e in tolerant]
+
+    def open_nvs(self):
         region = table.first(self.table, table.TYPE_DATA, table.SUBTYPE_NVS)
         try:
             self.nvs = Nvs(self.flash, region[2], region[3]) if region else None

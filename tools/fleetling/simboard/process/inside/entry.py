@@ -118,6 +118,14 @@ def _make(control, cause):
     if cut:
         world.plan_cut(flash, cut)
     made.power_on(cause)
+    if cause == chips.SOFT_RESET:
+        # Another process, but the same boot: no bootloader ran in between.
+        made.read_table()
+        made.running = _load("running.json", "")
+        made.open_nvs()
+    else:
+        with open(FOLDER + "/running.json", "w") as file:
+            json.dump(made.running, file)
     world.keep_air(made, FOLDER + "/air.json")
     return made
 

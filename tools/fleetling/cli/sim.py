@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""`fleetling sim`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from fleetling.cli.console import output
+from fleetling.errors import FleetlingError
+from fleetling.image.flash import build_flash, first_files
+from fleetling.simboard.chip import stock
+from fleetling.simboard.process.terminal import run_in_foreground
+
+FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+NVS_SIZE = 0x4000
+
+
+@click.group("sim")
+def command() -> None:
+    """Simulated boards: the fake chip under the real MicroPython interpreter."""
+
+
+@command.command()
+@FOLDER
+@click.option("--bare", is_flag=True, help="An empty file system, as stock firmware leaves it.")
+def new(folder: Path, bare: bool) -> None:
+    """Make a board in FOLDER: flash with the agent on it, never provisioned."""
+    if (folder / "flash.bin").exists():
+        raise FleetlingError(
+            f"{folder} already holds a board", "Choose another folder, or remove this one first."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0")
+    image = build_flash(firmware=stock.build_app(), nvs=b"\xff" * NVS_SIZE, files=files)
+    (folder / "flash.bin").write_bytes(image)
+    output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
+
+
+@command.command()
+@FOLDER
+def run(folder: Path) -> int:
+    """Run the board in FOLDER until Ctrl-C, with its prompt on a pty for mpremote."""
+    return run_in_foreground(folder)

@@ -7,11 +7,11 @@ reset the board is remembered across the reset, so a second copy of a message do
 """
 
 import asyncio
-import json
 
 from micropython import const
 
 from agent.errors import AgentError, Refused
+from agent.link import document
 
 _REMEMBERED = const(16)
 _LONGEST_ID = const(48)
@@ -21,12 +21,12 @@ _SETTLE_S = 0.3  # for the broker's last acknowledgements to leave the socket
 def parse(payload, now):
     """(id, name, args) of a command message; Refused when it is not one, or is too late."""
     try:
-        message = json.loads(payload)
+        message = document.parse(payload, "command-malformed")
         command_id = message["id"]
         name = message["name"]
         args = message.get("args") or {}
         expires = message.get("expires")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except KeyError:
         raise Refused("command-malformed")
     if not (isinstance(command_id, str) and 0 < len(command_id) <= _LONGEST_ID):
         raise Refused("command-malformed", "id")

@@ -90,7 +90,10 @@ class Supervisor:
                 return
             except Exception as e:  # noqa: BLE001 - whatever a wing or an application raises
                 task.restarts += 1
-                self.log.error(task.name, self.board.format_exception(e))
+                self.log.error(task.name, "stopped by " + repr(e))
+                for line in self.board.format_exception(e).split("\n"):
+                    if line:
+                        self.log.error(task.name, line)
             await task.sleep(_RESTART_S)
 
     async def run(self):

@@ -7,6 +7,7 @@ do not come back in the same second. Topics are those of docs/wire.md.
 """
 
 import asyncio
+import gc
 import json
 
 from micropython import const
@@ -18,6 +19,7 @@ from agent.link.mqtt import Mqtt
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
 _LONGEST_PAUSE_S = const(300)
+_NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
 _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
@@ -137,8 +139,13 @@ class Session:
             self._log.info("link", "on the broker")
             await self._announce()
             self.last_error = ""
+            joined = self._board.uptime_s()
             while not self._broken:
                 task.alive()
+                if self._wifi.connected():
+                    joined = self._board.uptime_s()
+                elif self._board.uptime_s() - joined > _NO_WIFI_S:
+                    raise LinkError("wifi-lost")
                 await self._mqtt.keep_alive()
                 await self._deliver()
                 await self._events.flush(self._publish_event)
@@ -188,7 +195,11 @@ class Session:
             name, payload = self._inbox.pop(0)
             try:
                 await self._handlers[name](payload)
+            except LinkError:
+                raise
             except AgentError as e:
-                if isinstance(e, LinkError):
-                    raise
                 self._log.warning("link", "{}: {} {}".format(name, e.code, e.detail))
+            except MemoryError:
+                payload = None
+                gc.collect()
+                self._log.warning("link", name + ": memory")

@@ -36,6 +36,11 @@ _GEOMETRY: dict[str, Any] = {
     "disk_version": 0x20000,
 }
 _IO_ERROR = -5
+_FLAG = lfs.LFSFileFlag
+_APPEND = {
+    "a": _FLAG.wronly | _FLAG.creat | _FLAG.append,
+    "a+": _FLAG.rdonly | _FLAG.wronly | _FLAG.creat | _FLAG.append,
+}
 
 
 class CorruptFileSystem(Exception):
@@ -176,8 +181,10 @@ class FileSystem:
     # --- open files
 
     def open(self, path: str, mode: str) -> Any:
-        """`mode` is littlefs-python's: r, w, a or x, with +."""
-        handle = self._call(lfs.file_open, self._lfs.fs, path or "/", mode)
+        """`mode` is r, w, a or x, with +."""
+        # littlefs-python's own "a" does not make a file.
+        flags = _APPEND[mode] if mode in _APPEND else mode
+        handle = self._call(lfs.file_open, self._lfs.fs, path or "/", flags)
         self._handles.add(handle)
         return handle
 

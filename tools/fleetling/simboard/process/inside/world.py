@@ -127,7 +127,10 @@ def keep_air(board, path):
         air.connect_ms = wanted.get("connect_ms", air.connect_ms)
         known = {point["ssid"]: point for point in air.points}
         for point in wanted["points"]:
-            (known.get(point["ssid"]) or air.add(point["ssid"])).update(point)
+            there = known.get(point["ssid"]) or air.add(point["ssid"])
+            if there["password"] != point["password"]:
+                air.kick(point["ssid"])  # an access point drops its stations to change it
+            there.update(point)
 
     poll = board.radio.poll
 

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+from support import raises
+
+from agent.errors import Refused
+from agent.link import document
+
+
+def refused(data):
+    return raises(Refused, document.parse, data, "x-malformed").code == "x-malformed"
+
+
+def test_objects_are_read():
+    assert document.parse(b'{"a": [1, {"b": "c"}]}', "x-malformed") == {"a": [1, {"b": "c"}]}
+
+
+def test_what_is_no_object_is_refused():
+    for data in (b"", b"\xff", b"[1]", b"7", b'"x"', b'{"a":', b"nonsense"):
+        assert refused(data), data
+
+
+def test_depth_is_bounded_before_memory_is_taken():
+    for data in (b"[" * 4000, b'{"a":' * 600, b'{"a":' + b"[" * 8 + b"]" * 8 + b"}"):
+        assert refused(data), data[:20]
+
+
+def test_brackets_in_strings_and_side_by_side_do_not_count():
+    deep = b'{"a":' + b"[" * 7 + b"]" * 7 + b"}"
+    assert document.parse(deep, "x-malformed")["a"]
+    wide = b'{"a":[' + b",".join([b"[]"] * 100) + b"]}"
+    assert len(document.parse(wide, "x-malformed")["a"]) == 100
+    text = document.parse(b'{"a":"' + b"[{" * 50 + b'\\"[[", "b":[]}', "x-malformed")
+    assert text["a"].endswith('"[[')

@@ -5,15 +5,26 @@ Lengths are definite and shortest, integers shortest, nothing follows the outerm
 Whatever deviates raises Refused("der"), and nothing else is ever raised for bytes.
 """
 
+from binascii import unhexlify
+
 from micropython import const
 
 from agent.errors import Refused
 
+BOOLEAN = const(0x01)
 INTEGER = const(0x02)
 BIT_STRING = const(0x03)
 OCTETS = const(0x04)
 OID = const(0x06)
+UTF8 = const(0x0C)
 SEQUENCE = const(0x30)
+SET = const(0x31)
+
+# SubjectPublicKeyInfo of an uncompressed P-256 point up to the point: id-ecPublicKey, secp256r1,
+# 65 bytes (RFC 5480, 2). DER has no other form of it, so reading is comparing.
+P256_KEY = unhexlify(b"3059301306072a8648ce3d020106082a8648ce3d030107034200")
+ECDSA_SHA256 = unhexlify(b"300a06082a8648ce3d040302")  # AlgorithmIdentifier (RFC 5758, 3.2)
+COMMON_NAME = unhexlify(b"550403")  # id-at-commonName (RFC 5280, appendix A.1)
 
 
 def refuse():
@@ -76,6 +87,13 @@ def read_signature(data):
     if stop != end:
         refuse()
     return r, integer(data, start, stop)
+
+
+def read_key(spki):
+    """The 65 bytes of the point in a SubjectPublicKeyInfo; whether it is one is not checked."""
+    if len(spki) != 91 or spki[:26] != P256_KEY:
+        refuse()
+    return spki[26:]
 
 
 def write(tag, *parts):

@@ -15,30 +15,31 @@ def main():
     try:
         asyncio.run(runtime.run())
     except KeyboardInterrupt:
-        print("\nStopped by Ctrl-C. agent.status() tells how things stand.")
-        if not runtime.development:
-            print("The watchdog still runs, and resets the board within a minute.")
-            print("To work here in peace: agent.dev(True), then agent.reset()")
+        _repl("stopped")
     finally:
         asyncio.new_event_loop()
 
 
 def status():
     """Prints a summary for a person."""
-    for line in _built().summary():
-        print(line)
+    _repl("status")
 
 
 def dev(on):
     """Development mode: from the next reset on, no hardware watchdog."""
-    _built().set_development(on)
-    state = "on" if on else "off"
-    print("Development mode is {} from the next reset on: agent.reset()".format(state))
+    _repl("dev", on)
 
 
 def reset():
     """Resets the board, with "repl" as the recorded reason."""
     _built().supervisor.reset("repl")
+
+
+def _repl(name, *args):
+    from agent import ondemand, repl
+
+    getattr(repl, name)(_built(), *args)
+    ondemand.release("agent.repl")
 
 
 def _built():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The birth document: what a board says of itself each time it comes to the broker."""
 
+import os
 import sys
 
 from agent.version import VERSION
@@ -14,23 +15,25 @@ def slot():
     return ""
 
 
-def document(supervisor, identity):
+def document(supervisor, device_id):
     """The document as a dict; about 600 bytes of JSON."""
     board = supervisor.board
-    running = board.running_partition().info()
-    made = board.describe()
-    made.update(
-        {
-            "id": identity.id if identity else "",
-            "agent": VERSION,
-            "slot": slot(),
-            "partition": running[4],
-            "mac": board.mac(),
-            "boot": supervisor.boot["count"],
-            "cause": supervisor.boot["cause"],
-            "why": supervisor.boot["why"],
-            "storage": board.storage(),
-            "commands": sorted(supervisor.commands),
-        }
-    )
-    return made
+    boot = supervisor.boot
+    name = os.uname()
+    return {
+        "id": device_id,
+        "chip": name[0],
+        "board": name[4],
+        "build": getattr(sys.implementation, "_build", ""),
+        "firmware": name[2],
+        "uid": board.unique_id(),
+        "mac": board.mac(),
+        "agent": VERSION,
+        "slot": slot(),
+        "partition": board.running_partition().info()[4],
+        "boot": boot["count"],
+        "cause": boot["cause"],
+        "why": boot["why"],
+        "storage": board.storage(),
+        "commands": sorted(supervisor.commands),
+    }

@@ -154,16 +154,8 @@ class Board:
             "least": least,
         }
 
-    def describe(self):
-        """What this board is, for its birth document."""
-        name = os.uname()
-        return {
-            "chip": name[0],
-            "board": name[4],
-            "build": getattr(sys.implementation, "_build", ""),
-            "firmware": name[2],
-            "uid": binascii.hexlify(machine.unique_id()).decode(),
-        }
+    def unique_id(self):
+        return binascii.hexlify(machine.unique_id()).decode()
 
     def temperature_c(self):
         """Degrees Celsius of the chip, or None where it has no sensor that is worth reading."""
@@ -184,11 +176,6 @@ class Board:
         if name not in self._namespaces:
             self._namespaces[name] = Namespace(name)
         return self._namespaces[name]
-
-    def partition(self, label):
-        found = esp32.Partition.find(esp32.Partition.TYPE_APP, label=label)
-        found = found or esp32.Partition.find(esp32.Partition.TYPE_DATA, label=label)
-        return found[0] if found else None
 
     def running_partition(self):
         return esp32.Partition(esp32.Partition.RUNNING)

@@ -8,38 +8,14 @@ reset the board is remembered across the reset, so a second copy of a message do
 
 import asyncio
 
-from micropython import const
+from agent import ondemand
 
-from agent.errors import AgentError, Refused
-from agent.link import document
-
-_REMEMBERED = const(16)
-_LONGEST_ID = const(48)
 _SETTLE_S = 0.3  # for the broker's last acknowledgements to leave the socket
 
 
-def parse(payload, now):
-    """(id, name, args) of a command message; Refused when it is not one, or is too late."""
-    try:
-        message = document.parse(payload, "command-malformed")
-        command_id = message["id"]
-        name = message["name"]
-        args = message.get("args") or {}
-        expires = message.get("expires")
-    except KeyError:
-        raise Refused("command-malformed")
-    if not (isinstance(command_id, str) and 0 < len(command_id) <= _LONGEST_ID):
-        raise Refused("command-malformed", "id")
-    if not (isinstance(name, str) and isinstance(args, dict)):
-        raise Refused("command-malformed", "name or args")
-    if expires is not None and not isinstance(expires, int):
-        raise Refused("command-malformed", "expires")
-    if expires is not None and now > expires:
-        raise Refused("command-expired", command_id)
-    return command_id, name, args
-
-
 class Commands:
+    """A handler that returns a function has it called with the id once the reply is out."""
+
     def __init__(self, supervisor, session, clock):
         self._supervisor = supervisor
         self._session = session
@@ -51,25 +27,21 @@ class Commands:
         supervisor.command("reboot", self._reboot)
 
     async def _receive(self, payload):
-        command_id, name, args = parse(payload, self._clock.now())
-        if command_id in self._done:
-            return
-        self._done = self._done[-(_REMEMBERED - 1) :] + [command_id]
-        self._supervisor.log.info("command", name)
-        handler = self._supervisor.commands.get(name)
-        after = None
+        from agent import dispatch
+
+        supervisor = self._supervisor
         try:
-            if handler is None:
-                raise Refused("command-unknown", name)
-            result = await handler(args)
-            if callable(result):  # what must come after the reply
-                result, after = None, result
-            reply = {"id": command_id, "status": "ok", "result": result}
-        except AgentError as e:
-            reply = {"id": command_id, "status": "error", "code": e.code, "detail": e.detail}
-        await self._session.publish("up/reply", reply, 1)
-        if after:
-            await after(command_id)
+            outcome = await dispatch.run(
+                payload, supervisor.commands, self._clock.now(), self._done, supervisor.log
+            )
+        finally:
+            dispatch = None
+            ondemand.release("agent.dispatch", "agent.link.document")
+        if outcome:
+            command_id, reply, after = outcome
+            await self._session.publish("up/reply", reply, 1)
+            if after:
+                await after(command_id)
 
     async def _ping(self, args):
         return {"uptime_s": self._supervisor.board.uptime_s(), "at": self._clock.now()}

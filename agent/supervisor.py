@@ -24,8 +24,9 @@ _RESTART_S = const(5)
 class Task:
     """A supervised task's own handle: it must call `alive` or `sleep` within its deadline."""
 
-    def __init__(self, board, name, deadline_s):
+    def __init__(self, board, name, run, deadline_s):
         self.name = name
+        self.run = run
         self.restarts = 0
         self.kept = None  # the asyncio task, held so that it is not collected
         self._board = board
@@ -52,6 +53,7 @@ class Supervisor:
         self.board = board
         self.log = log
         self.tasks = {}
+        self._running = False
         self.commands = {}
         self.lag_ms = 0  # the worst delay of the event loop since it was last read
         self._intent = Record(state, "intent")
@@ -76,16 +78,21 @@ class Supervisor:
         self.commands[name] = handler
 
     def task(self, name, run, deadline_s=30):
-        """Starts `run(task)`, a coroutine function, under supervision."""
+        """Runs `run(task)`, a coroutine function, under supervision, as soon as `run` runs."""
         if name in self.tasks:
             raise AgentError("task-exists", name)
-        task = self.tasks[name] = Task(self.board, name, deadline_s)
-        task.kept = asyncio.create_task(self._keep(task, run))
+        task = self.tasks[name] = Task(self.board, name, run, deadline_s)
+        if self._running:
+            self._start(task)
 
-    async def _keep(self, task, run):
+    def _start(self, task):
+        task.alive()
+        task.kept = asyncio.create_task(self._keep(task))
+
+    async def _keep(self, task):
         while True:
             try:
-                await run(task)
+                await task.run(task)
                 del self.tasks[task.name]
                 return
             except Exception as e:  # noqa: BLE001 - whatever a wing or an application raises
@@ -99,6 +106,9 @@ class Supervisor:
     async def run(self):
         """Runs for ever; ends only by a reset or by Ctrl-C."""
         board = self.board
+        self._running = True
+        for task in list(self.tasks.values()):
+            self._start(task)
         while True:
             asked = board.ticks_ms()
             await asyncio.sleep(1)

@@ -35,7 +35,7 @@ PORTABLE = {
 HARDWARE = {"esp", "esp32", "machine", "network", "ntptime", "time"}
 HARDWARE_FILES = {"agent/board.py", "boot.py"}
 WINGS = ("identity", "config", "monitor", "update")
-PRINTERS = {"boot.py", "agent/__init__.py", "agent/log.py"}
+PRINTERS = {"agent/__init__.py", "agent/log.py", "agent/repl.py", "boot.py"}
 
 Finding = tuple[int, str]
 Rule = Callable[[str, ast.Module], Iterator[Finding]]
@@ -87,8 +87,8 @@ def one_way(path: str, tree: ast.Module) -> Iterator[Finding]:
             continue
         other = str(node.module).split(".")[1]
         if other in WINGS and other != wing:
-            yield node.lineno, f"{wing} imports {other}: only agent/runtime.py knows all wings"
-        if other in {"runtime", "board"}:
+            yield node.lineno, f"{wing} imports {other}: only agent/wiring.py knows all wings"
+        if other in {"runtime", "wiring", "board"}:
             yield node.lineno, f"{wing} imports {other}: it is handed one"
 
 

@@ -12,7 +12,7 @@ Invariants:
 from micropython import const
 
 from agent.errors import AgentError
-from agent.storage import files, records
+from agent.storage import files, nvsmap, records
 
 # What has happened to `next`. Each is stored before the step that leaves it.
 KEYED = const(1)  # the key was made
@@ -21,6 +21,10 @@ ENROLLED = const(3)  # its certificate is here
 
 _KEY_SIZE = const(32)
 _PATH = "/fl/identity"
+
+# ECPrivateKey (RFC 5915) of a P-256 scalar, without the optional public key: mbed TLS works it
+# out.
+_SEC1 = (b"\x30\x31\x02\x01\x01\x04\x20", b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07")
 
 
 def pack(state, key, certificate):
@@ -65,6 +69,11 @@ class Vault:
             return None  # promoted, and the power went before it was erased
         return found
 
+    def forget_next(self):
+        """Gives up the identity on its way, before a certificate was made for it."""
+        self._store.erase("next0")
+        self._store.erase("next1")
+
     def set_next(self, state, key, certificate=b""):
         self._next.save(pack(state, key, certificate))
 
@@ -77,5 +86,36 @@ class Vault:
             files.replace(self._path, records.pack(1, payload))
         except AgentError as e:
             self._log.error("identity", e.code)  # two copies are left
-        self._store.erase("next0")
-        self._store.erase("next1")
+        self.forget_next()
+
+
+def open_vault(board, log):
+    return Vault(nvsmap.open_nvs(board, "fl_id"), log)
+
+
+def identities(board, log, own):
+    """(proven, next, when to renew): two of `own` having their keys, or None; Unix seconds."""
+    vault = open_vault(board, log)
+    proven, new = vault.proven(), vault.next()
+    renew_at = None
+    if proven:
+        renew_at = _renew_at(proven[1])
+        proven = _having(own, proven[0], proven[1])
+    if new:
+        new = _having(own, new[1], new[2]) if new[0] == ENROLLED else None
+    return proven, new, renew_at
+
+
+def _having(own, key, certificate):
+    return own.having(certificate, _SEC1[0] + key + _SEC1[1])
+
+
+def _renew_at(certificate):
+    """Two thirds of the way from the certificate's first second to its last."""
+    from agent.crypto import x509  # not before there is a certificate
+
+    try:
+        found = x509.read(certificate)
+    except AgentError:
+        return 0  # whatever it is, another one is better
+    return found.not_before + (found.not_after - found.not_before) * 2 // 3

@@ -38,6 +38,9 @@ class Clock:
         """Unix seconds, never below the floor."""
         return max(self._board.unix_time(), self.floor)
 
+    def uptime_s(self):
+        return self._board.uptime_s()
+
     def raise_floor(self, seconds):
         """Persists a new floor, from a signed source only; a lower one is ignored."""
         if self.floor < seconds <= _LATEST:

@@ -57,7 +57,9 @@ class Events:
     def add(self, code, **detail):
         """Takes an event. `detail` holds figures and codes, never secrets."""
         self._last += 1
-        event = {"seq": self._last, "at": self._clock.now(), "code": code}
+        event = {"seq": self._last, "up": self._clock.uptime_s(), "code": code}
+        if self._clock.synced():
+            event["at"] = self._clock.now()
         event.update(detail)
         self._waiting.append(event)
         full = len(self._waiting) > LIMIT

@@ -21,6 +21,7 @@ from agent.errors import LinkError
 from agent.link import packets
 
 _PIECE = const(512)  # bytes asked for at a time, so that a flood leaves the loop its turns
+_CLOSE_S = const(5)
 _PINGS = const(2)  # pings within one keep-alive period
 _TURN = const(4)  # packets after which the reader lets others run, even if more are there
 
@@ -41,6 +42,7 @@ class Mqtt:
         self._timeout_s = 1
         self._lock = asyncio.Lock()
         self._error = LinkError("mqtt-closed")  # why there is no connection
+        self._writer = None
         self.bytes_in = self.bytes_out = 0
         self.packets_in = self.packets_out = 0
         self.oversize = 0
@@ -62,7 +64,9 @@ class Mqtt:
         self._pinged = None
         self._in_log_in = True
         self._error = None
-        data = packets.connect(client_id, keepalive_s, will, login)
+        from agent.link.login import connect
+
+        data = connect(client_id, keepalive_s, will, login)
         await self._bound(self._log_in(data), "log-in")
         self._in_log_in = False
 
@@ -76,6 +80,18 @@ class Mqtt:
             raise packets.malformed("CONNACK flags")
         if self._buffer[1]:
             raise LinkError("mqtt-refused", str(self._buffer[1]))
+
+    async def close(self):
+        """Closes the connection, if there is one."""
+        self._fail(LinkError("mqtt-closed"))
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+            await asyncio.wait_for(writer.wait_closed(), _CLOSE_S)
+        except (OSError, asyncio.TimeoutError):
+            pass  # the socket is gone either way
 
     async def disconnect(self):
         """Takes leave (3.14): the last will is not sent."""

@@ -27,12 +27,13 @@ def malformed(detail):
     return LinkError("mqtt-malformed", detail)
 
 
-def _text(value):
+def text(value):
+    """A string or bytes with its length before it (1.5.3)."""
     data = value if isinstance(value, (bytes, bytearray)) else value.encode()
     return struct.pack(">H", len(data)) + data
 
 
-def _packet(head, body, payload=b""):
+def packet(head, body, payload=b""):
     """Fixed header (2.2), body and payload; what is large is copied once."""
     size = len(body) + len(payload)
     data = bytearray([head])
@@ -43,32 +44,14 @@ def _packet(head, body, payload=b""):
             return data + body + payload
 
 
-def connect(client_id, keepalive_s, will=None, login=None):
-    """CONNECT (3.1), clean session; `will` is (topic, payload, retain) with QoS 1, or None,
-    `login` (user, password or None) or None."""
-    flags = 0x02
-    body = _text(client_id)
-    if will:
-        topic, message, retain = will
-        flags |= 0x0C | (0x20 if retain else 0)
-        body += _text(topic) + _text(message)
-    if login:
-        user, password = login
-        flags |= 0x80 if password is None else 0xC0
-        body += _text(user)
-        if password is not None:
-            body += _text(password)
-    return _packet(0x10, b"\x00\x04MQTT\x04" + struct.pack(">BH", flags, keepalive_s) + body)
-
-
 def publish(topic, payload, qos, retain, packet_id):
     """PUBLISH (3.3) with QoS 0 or 1; Refused when it is longer than this end would take."""
-    body = _text(topic)
+    body = text(topic)
     if len(payload) > LONGEST_PAYLOAD or len(body) > 2 + LONGEST_TOPIC:
         raise Refused("mqtt-too-long", topic)
     if qos:
         body += struct.pack(">H", packet_id)
-    return _packet(0x30 | (qos << 1) | (1 if retain else 0), body, payload)
+    return packet(0x30 | (qos << 1) | (1 if retain else 0), body, payload)
 
 
 def puback(packet_id):
@@ -80,8 +63,8 @@ def subscribe(topics, packet_id):
     """SUBSCRIBE (3.8) to [(topic, qos), ...]."""
     body = struct.pack(">H", packet_id)
     for topic, qos in topics:
-        body += _text(topic) + bytes((qos,))
-    return _packet(0x82, body)
+        body += text(topic) + bytes((qos,))
+    return packet(0x82, body)
 
 
 def check_head(head, size):

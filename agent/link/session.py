@@ -12,40 +12,48 @@ import json
 
 from micropython import const
 
+from agent import ondemand
 from agent.errors import AgentError, LinkError
-from agent.link import dial, tls
 from agent.link.mqtt import Mqtt
 
+_DIALLING = ("agent.link.dial", "agent.link.join", "agent.link.login", "agent.link.tls")
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
-_LONGEST_PAUSE_S = const(300)
+LONGEST_PAUSE_S = const(300)
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
 _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
 
 
-def pause_s(attempt, random_byte):
+def pause_s(attempt, random_byte, longest_s=LONGEST_PAUSE_S):
     """Seconds to wait before try `attempt` (0, 1, 2...): twice as long each time, and of that a
     random half (`random_byte`, 0 to 255), within a bound."""
-    longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << min(attempt, 9))
+    longest = min(longest_s, _FIRST_PAUSE_S << min(attempt, 9))
     return longest * (256 + random_byte) / 512
 
 
 class Session:
-    def __init__(self, supervisor, identity, wifi, clock, events):
+    """`keyring` says who logs in: its `identity()`, told by `dialled()` and `accepted(identity)`.
+
+    With a claim the board is not on the broker in any other sense than that it may ask for a
+    certificate: `connected()` is False, and nothing but the enrolment topics is used.
+    """
+
+    def __init__(self, supervisor, keyring, wifi, clock, events, longest_pause_s=LONGEST_PAUSE_S):
         self._supervisor = supervisor
         self._board = supervisor.board
         self._log = supervisor.log
-        self._identity = identity
+        self._keyring = keyring
+        self._longest_pause_s = longest_pause_s
         self._wifi = wifi
         self._clock = clock
         self._events = events
-        self._tls = tls.context(identity)
-        self._base = _PREFIX + identity.id + "/"
         self._handlers = {}
         self._births = []
         self._inbox = []
+        self.identity = None  # who is logged in now
+        self._base = ""
         self._connected = False
         self._broken = None  # why the connection that is served cannot go on
         self._mqtt = Mqtt(self._board.ticks_ms, self._board.ticks_diff, self._take, self._oversize)
@@ -79,11 +87,15 @@ class Session:
 
     async def publish(self, topic, document, qos=0, retain=False):
         """Sends a document (a dict, or text); LinkError when it did not get through."""
-        if not self._connected:
+        if self.identity is None:
             raise LinkError("link-down")
         if not isinstance(document, str):
             document = json.dumps(document)
         await self._mqtt.publish(self._base + topic, document.encode(), qos, retain)
+
+    def end(self, error):
+        """Ends the connection that is served, for this reason; the session goes on."""
+        self._broken = error
 
     async def close(self):
         """Says good-bye, so that a wanted reset is not taken for a loss."""
@@ -106,7 +118,7 @@ class Session:
                 self._fail(e)
             if self._board.uptime_s() - started > _STEADY_S:
                 attempt = 0
-            await task.sleep(pause_s(attempt, self._board.random(1)[0]))
+            await task.sleep(pause_s(attempt, self._board.random(1)[0], self._longest_pause_s))
             attempt += 1
 
     def _fail(self, e):
@@ -117,27 +129,45 @@ class Session:
             self._clock.distrust()
 
     async def _round(self, task):
-        await self._wifi.join(task)
-        task.alive()
-        self._clock.sync()
-        will = (self._base + "online", b'{"online":false}', True)
-        line = dial.Line(self._mqtt, self._identity, self._tls)
+        identity = self._keyring.identity()
+        claim = self._keyring.is_claim(identity)
+        self._base = _PREFIX + identity.name + "/"
+        will = None if claim else (self._base + "online", b'{"online":false}', True)
         try:
-            await line.open(task, will)
-            await self._serve(task)
+            await self._connect(task, identity, will)
+            await self._serve(task, identity, claim)
         finally:
+            self.identity = None
             self._connected = False
-            await line.close()
+            await self._mqtt.close()
 
-    async def _serve(self, task):
+    async def _connect(self, task, identity, will):
+        # What it takes to get there is loaded for it, and released once there.
+        from agent.link import dial, join
+
+        try:
+            await join.join(self._wifi, task)
+            task.alive()
+            self._clock.sync()
+            self._keyring.dialled()
+            await dial.open_line(self._mqtt, identity, task, will)
+        finally:
+            dial = join = None
+            ondemand.release(*_DIALLING)
+
+    async def _serve(self, task, identity, claim):
         self._broken = None
         reading = asyncio.create_task(self._read())
         try:
-            await self._mqtt.subscribe([(self._base + "down/#", 1)])
-            self._connected = True
+            topic = self._base + ("down/enrol" if claim else "down/#")
+            await self._mqtt.subscribe([(topic, 1)])
+            self._keyring.accepted(identity)
+            self.identity = identity
             self.connects += 1
-            self._log.info("link", "on the broker")
-            await self._announce()
+            self._log.info("link", "on the broker" if not claim else "on the broker, by claim")
+            if not claim:
+                self._connected = True
+                await self._announce()
             self.last_error = ""
             joined = self._board.uptime_s()
             while not self._broken:
@@ -148,7 +178,8 @@ class Session:
                     raise LinkError("wifi-lost")
                 await self._mqtt.keep_alive()
                 await self._deliver()
-                await self._events.flush(self._publish_event)
+                if not claim:
+                    await self._events.flush(self._publish_event)
                 await asyncio.sleep(0.1)
             raise self._broken
         finally:

@@ -4,7 +4,8 @@ import json
 
 from support import Ended, FakeBoard, quiet_log, raises, raises_async
 
-from agent.commands import Commands, parse
+from agent.commands import Commands
+from agent.dispatch import parse
 from agent.errors import AgentError, Refused
 from agent.supervisor import Supervisor
 

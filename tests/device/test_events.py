@@ -12,8 +12,16 @@ PATH = "/tmp/fleetling-test-events"
 
 
 class FakeClock:
+    known = True
+
     def now(self):
         return 1000
+
+    def uptime_s(self):
+        return 5
+
+    def synced(self):
+        return self.known
 
 
 def make(path=PATH):
@@ -52,8 +60,8 @@ async def test_events_arrive_in_order_with_their_detail():
     broker = Broker()
     await events.flush(broker.publish)
     assert broker.got == [
-        {"seq": 1, "at": 1000, "code": "boot", "boot": 1, "cause": "power-on"},
-        {"seq": 2, "at": 1000, "code": "update", "state": "idle"},
+        {"seq": 1, "up": 5, "at": 1000, "code": "boot", "boot": 1, "cause": "power-on"},
+        {"seq": 2, "up": 5, "at": 1000, "code": "update", "state": "idle"},
     ]
     assert events.waiting() == 0
 
@@ -121,3 +129,12 @@ async def test_without_a_file_system_events_still_go_out():
     broker = Broker()
     await events.flush(broker.publish)
     assert broker.numbers() == [1]
+
+
+async def test_a_board_that_does_not_know_the_time_gives_none():
+    events = fresh()
+    events._clock.known = False
+    events.add("boot")
+    broker = Broker()
+    await events.flush(broker.publish)
+    assert broker.got == [{"seq": 1, "up": 5, "code": "boot"}]

@@ -4,23 +4,23 @@
 from support import raises
 
 from agent.errors import LinkError, Refused
-from agent.link import packets
+from agent.link import login, packets
 
 
 def test_connect_is_the_standards_bytes():
     will = ("t/online", b"{}", True)
-    assert packets.connect("dev-1", 30, will) == (
+    assert login.connect("dev-1", 30, will) == (
         b"\x10\x1f\x00\x04MQTT\x04\x2e\x00\x1e\x00\x05dev-1\x00\x08t/online\x00\x02{}"
     )
-    assert packets.connect("a", 60) == b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a"
+    assert login.connect("a", 60) == b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a"
 
 
 def test_connect_with_a_user_and_a_password():
     head = b"\x00\x04MQTT\x04"
-    assert packets.connect("a", 60, None, ("me", None)) == (
+    assert login.connect("a", 60, None, ("me", None)) == (
         b"\x10\x11" + head + b"\x82\x00\x3c\x00\x01a\x00\x02me"
     )
-    assert packets.connect("a", 60, ("w", b"", False), ("me", b"\xff")) == (
+    assert login.connect("a", 60, ("w", b"", False), ("me", b"\xff")) == (
         b"\x10\x19" + head + b"\xce\x00\x3c\x00\x01a\x00\x01w\x00\x00\x00\x02me\x00\x01\xff"
     )
 

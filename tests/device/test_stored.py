@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-from support import FakeNvs, raises
+import os
+
+from support import FakeNvs, quiet_log, raises
 
 from agent.errors import Refused
 from agent.identity import stored
-from agent.link import wifi
+from agent.link import join
+from agent.storage import files
 
 DER = b"\x30\x03abc"
 LONG = b"\x30\x81\x90" + bytes(0x90)
@@ -24,13 +27,72 @@ def nvs(**changes):
 
 
 def test_a_whole_identity():
-    identity = stored.load(nvs())
-    assert (identity.id, identity.host, identity.port) == ("dev-1", "broker.example", 8883)
-    assert identity.ca == LONG and identity.certificate == LONGER and identity.key == DER
+    own, claim = stored.load(nvs())
+    assert own.name == "dev-1" and own.endpoint == ("broker.example", 8883) and claim is None
+    assert own.ca == LONG and own.certificate == LONGER and own.key == DER
+
+
+CLAIM = {"crt": None, "key": None, "claim_crt": LONG, "claim_key": DER, "enrol": b"door:8884"}
+
+
+def test_a_claim_with_its_own_door():
+    own, claim = stored.load(nvs(**CLAIM))
+    assert own.name == "dev-1" and own.certificate is None and own.key is None
+    assert claim.name == "claim-dev-1" and claim.endpoint == ("door", 8884) and claim.ca == LONG
+    assert claim.certificate == LONG and claim.key == DER
+
+
+def test_without_claim_and_identity_there_is_still_a_name():
+    own, claim = stored.load(nvs(crt=None, key=None))
+    assert own.name == "dev-1" and claim is None
+
+
+PATH = "/tmp/fleetling-test-factory"
+
+
+def forget():
+    try:
+        os.remove(PATH)
+    except OSError:
+        pass  # the run before left none
+
+
+def test_what_leads_home_survives_the_loss_of_nvs():
+    forget()
+    given = nvs(wifi=b"[]", **CLAIM)
+    assert stored.source(given, quiet_log([]), PATH) is given
+    lines = []
+    copy = stored.source(FakeNvs(), quiet_log(lines), PATH)
+    for key in ("id", "ca", "broker", "wifi"):
+        assert copy.get(key) == given.get(key)
+    assert copy.get("claim_key") is None and copy.get("claim_crt") is None
+    assert "NVS is empty" in lines[0]
+
+
+def test_the_copy_follows_a_new_provisioning_and_is_not_written_again_for_nothing():
+    forget()
+    stored.source(nvs(), quiet_log([]), PATH)
+    before = os.stat(PATH)
+    stored.source(nvs(), quiet_log([]), PATH)
+    assert os.stat(PATH) == before
+    stored.source(nvs(id=b"dev-2"), quiet_log([]), PATH)
+    assert stored.source(FakeNvs(), quiet_log([]), PATH).get("id") == b"dev-2"
+
+
+def test_a_spoilt_copy_and_a_file_system_that_fails_change_nothing():
+    forget()
+    given = nvs()
+    stored.source(given, quiet_log([]), PATH)
+    data = bytearray(files.read(PATH))
+    data[30] ^= 1
+    files.replace(PATH, bytes(data))
+    empty = FakeNvs()
+    assert stored.source(empty, quiet_log([]), PATH) is empty
+    assert stored.source(given, quiet_log([]), "/no/such/folder/factory") is given
 
 
 def test_a_board_without_an_id_was_never_provisioned():
-    assert stored.load(FakeNvs()) is None
+    assert stored.load(FakeNvs()) == (None, None)
 
 
 def test_each_fault_has_its_code():
@@ -49,9 +111,20 @@ def test_each_fault_has_its_code():
             assert raises(Refused, stored.load, nvs(**{key: value})).code == code, (key, value)
 
 
+def test_each_fault_of_a_claim_has_its_code():
+    for key, value, code in (
+        ("claim_crt", b"0", "identity-certificate"),
+        ("claim_key", None, "identity-key"),
+        ("enrol", None, "identity-broker"),
+    ):
+        changes = dict(CLAIM)
+        changes[key] = value
+        assert raises(Refused, stored.load, nvs(**changes)).code == code
+
+
 def test_wifi_lists():
-    assert wifi.parse(b'[["home","secret"],["open",""]]') == [("home", "secret"), ("open", "")]
-    assert wifi.parse(b"[]") == []
+    assert join.parse(b'[["home","secret"],["open",""]]') == [("home", "secret"), ("open", "")]
+    assert join.parse(b"[]") == []
     for data in (b"", b"{}1", b"7", b"[7]", b'[["a"]]', b'[["",""]]', b'[["a",7]]', b"null"):
-        assert raises(Refused, wifi.parse, data).code == "wifi-list", data
-    assert raises(Refused, wifi.parse, b'[["' + b"x" * 33 + b'",""]]').code == "wifi-list"
+        assert raises(Refused, join.parse, data).code == "wifi-list", data
+    assert raises(Refused, join.parse, b'[["' + b"x" * 33 + b'",""]]').code == "wifi-list"

@@ -67,8 +67,11 @@ async def test_a_task_that_raises_starts_again():
 
     supervisor.task("fails", fails)
     supervisor.tasks["fails"].sleep = no_pause
-    for _ in range(5):
+    assert not runs  # nothing starts before the supervisor runs
+    running = asyncio.create_task(supervisor.run())
+    for _ in range(8):
         await asyncio.sleep(0)
+    running.cancel()
     assert len(runs) == 2
     assert any(["broken" in line for line in lines])
     assert "fails" not in supervisor.tasks  # it ended by itself

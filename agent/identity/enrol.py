@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Asks the hub for a certificate: makes a key, requests, checks the answer, stores.
+
+Each state is stored before the step that leaves it, and the request for one key is always the same
+bytes (RFC 6979), so whatever is cut, lost or repeated, the board asks for the same thing again and
+the hub gives the same answer. Loaded when there is something to ask for, then released.
+"""
+
+import binascii
+import hashlib
+import json
+
+from micropython import const
+
+from agent import ondemand
+from agent.crypto import csr, sign, x509
+from agent.crypto.steps import finish_async
+from agent.errors import LinkError, Refused
+from agent.identity.vault import ENROLLED, KEYED, REQUESTED, open_vault
+from agent.link import document
+
+_PATIENCE_S = (20, 40, 80, 160)  # a hub that is down, or has much to do, is asked again
+_LONGEST_CODE = const(32)
+_MODULES = (
+    "agent.identity.enrol",
+    "agent.identity.vault",
+    "agent.storage.nvsmap",
+    "agent.crypto.csr",
+    "agent.crypto.sign",
+    "agent.crypto.x509",
+    "agent.crypto.p256",
+    "agent.crypto.generator",
+    "agent.crypto.hmac",
+    "agent.crypto.der",
+    "agent.crypto.steps",
+)
+
+
+def release():
+    ondemand.release(*_MODULES)
+
+
+async def obtain(board, log, clock, keyring, task):
+    """Leaves a new identity in the vault, its certificate checked; AgentError if it could
+    not."""
+    vault = open_vault(board, log)
+    own = keyring.own
+
+    async def pause():
+        await task.sleep(0)
+
+    state, key, certificate = vault.next() or (0, None, None)
+    if state == ENROLLED:
+        # It was not let in, or it is not to be tried any more.
+        vault.forget_next()
+        state = 0
+    if not state:
+        key = sign.make_key(board.random, board.wlan.isconnected())
+        vault.set_next(KEYED, key)
+        log.info("identity", "key made")
+    point = await finish_async(sign.public_key_steps(key), pause)
+    request = await finish_async(csr.request_steps(key, own.name), pause)
+    vault.set_next(REQUESTED, key)
+    answer = await _ask(keyring, task, request)
+    if "error" in answer:
+        raise _refusal(answer, vault)
+    try:
+        certificate = binascii.a2b_base64(answer["certificate"])
+    except (KeyError, ValueError, TypeError):
+        raise Refused("enrol-answer")
+    await finish_async(x509.check_steps(certificate, own.ca, point, own.name, clock.now()), pause)
+    vault.set_next(ENROLLED, key, certificate)
+    log.info("identity", "certificate stored")
+
+
+async def _ask(keyring, task, request):
+    """The hub's answer to this very request."""
+    tag = binascii.hexlify(hashlib.sha256(request).digest()).decode()
+    message = json.dumps({"csr": binascii.b2a_base64(request).decode().strip()})
+    for patience_s in _PATIENCE_S:
+        payload = await keyring.ask(task, message, patience_s)
+        while payload is not None:
+            answer = document.parse(payload, "enrol-answer")
+            if answer.get("request") == tag:
+                return answer
+            payload = await keyring.answer(task, patience_s)  # an old one, to another request
+    raise LinkError("enrol-no-answer")
+
+
+def _refusal(answer, vault):
+    code = answer["error"]
+    if not isinstance(code, str) or not code.startswith("enrol-") or len(code) > _LONGEST_CODE:
+        return Refused("enrol-answer")
+    if code == "enrol-key-reused":
+        vault.forget_next()  # the next try makes another key
+    return Refused(code)

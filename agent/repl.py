@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""What the agent says to a person at the REPL. Loaded when one asks."""
+
+import os
+
+from agent import birth
+from agent.version import VERSION
+
+
+def stopped(runtime):
+    print("\nStopped by Ctrl-C. agent.status() tells how things stand.")
+    if not runtime.development:
+        print("The watchdog still runs, and resets the board within a minute.")
+        print("To work here in peace: agent.dev(True), then agent.reset()")
+
+
+def dev(runtime, on):
+    runtime.set_development(on)
+    state = "on" if on else "off"
+    print("Development mode is {} from the next reset on: agent.reset()".format(state))
+
+
+def status(runtime):
+    for name, text in _summary(runtime):
+        print("{:9s} {}".format(name, text))
+    for line in runtime.log.tail(5):
+        print("  " + line)
+
+
+def _summary(runtime):
+    boot = runtime.supervisor.boot
+    heap = runtime.board.heap()
+    room = runtime.board.storage()
+    yield "fleetling", "{}  slot {}  {}".format(VERSION, birth.slot() or "-", os.uname()[2])
+    yield "device", _who(runtime)
+    yield "broker", _link(runtime)
+    yield "boot", "{} after {} {}".format(boot["count"], boot["cause"], boot["why"])
+    yield "uptime", "{} s".format(runtime.board.uptime_s())
+    yield (
+        "heap",
+        "{} free, {} used, largest block {}".format(heap["free"], heap["used"], heap["largest"]),
+    )
+    yield "storage", "{} of {} free".format(room["free"], room["size"])
+    yield "events", "{} waiting".format(runtime.events.waiting())
+    yield "mode", "development" if runtime.development else "normal"
+
+
+def _who(runtime):
+    if runtime.identity_error:
+        return "no identity ({})".format(runtime.identity_error)
+    keyring = runtime.keyring
+    claim = keyring.is_claim(keyring.identity())
+    return keyring.own.name + (", by claim" if claim else "")
+
+
+def _link(runtime):
+    session = runtime.session
+    if session is None:
+        return "not started"
+    return "{}:{}  {}, {} connects, last error {}".format(
+        *runtime.keyring.identity().endpoint,
+        "connected" if session.identity else "not connected",
+        session.connects,
+        session.last_error or "none",
+    )

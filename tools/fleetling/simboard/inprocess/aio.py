@@ -189,7 +189,7 @@ def make_asyncio(core: Core, net: Net) -> ModuleType:
     loop = _Loop(core)
 
     def new_event_loop() -> _Loop:
-        core.forget()
+        core.abandon()
         return loop
 
     async def connect(host: str, port: int, ssl: Any = None, server_hostname: Any = None) -> Any:

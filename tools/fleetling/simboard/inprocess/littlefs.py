@@ -183,7 +183,7 @@ class FileSystem:
     def open(self, path: str, mode: str) -> Any:
         """`mode` is r, w, a or x, with +."""
         # littlefs-python's own "a" does not make a file.
-        flags = _APPEND[mode] if mode in _APPEND else mode
+        flags = _APPEND.get(mode, mode)
         handle = self._call(lfs.file_open, self._lfs.fs, path or "/", flags)
         self._handles.add(handle)
         return handle

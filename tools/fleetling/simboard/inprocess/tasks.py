@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import warnings
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
@@ -129,6 +130,7 @@ class Core:
         self._queue: list[list[Any]] = []
         self._order = 0
         self.tasks: set[Task] = set()
+        self._abandoned: set[Task] = set()  # by new_event_loop
 
     # --- the queue: [due_us, order, task or None]; None where the task left it early
 
@@ -228,10 +230,19 @@ class Core:
         if not task.retrieved:
             self._report(task)
 
-    def forget(self) -> None:
-        """Drops every task without running it further, as the end of a life does."""
+    def abandon(self) -> None:
+        """Forgets every task, as `new_event_loop` does: MicroPython never runs them further, not
+        even what stands in their `finally`."""
         self._queue.clear()
-        tasks, self.tasks = self.tasks, set()
+        self._abandoned |= self.tasks
+        self.tasks = set()
+
+    def forget(self) -> None:
+        """Drops every task at the end of a life."""
+        self.abandon()
+        tasks, self._abandoned = self._abandoned, set()
         for task in tasks:
-            with contextlib.suppress(BaseException):  # dead code may complain as it likes
+            # Dead code may complain as it likes.
+            with contextlib.suppress(BaseException), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
                 task.coro.close()

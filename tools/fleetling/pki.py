@@ -28,6 +28,7 @@ from fleetling.errors import FleetlingError
 
 __all__ = [
     "CLAIM_PREFIX",
+    "STAFF",
     "Authority",
     "Identity",
     "check_device_id",
@@ -36,6 +37,8 @@ __all__ = [
     "revocation_list",
 ]
 
+# Certificate names with access to the whole fleet.
+STAFF = ("operator", "hub")
 CLAIM_PREFIX = "claim-"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 # A board's clock may stand at the time of its firmware's build, a little in the past.
@@ -46,17 +49,17 @@ def check_device_id(device_id: str) -> str:
     """The id, if it is one that a board, a topic and a certificate can carry.
 
     Raises:
-        FleetlingError: it is not 1 to 32 of a-z, 0-9 and "-", or looks like a claim's name.
+        FleetlingError: it is not 1 to 32 of a-z, 0-9 and "-", or is reserved.
     """
     if not 1 <= len(device_id) <= 32 or not set(device_id) <= ID_CHARACTERS:
         raise FleetlingError(
             f"{device_id!r} cannot be a device id",
             "Use 1 to 32 of a-z, 0-9 and '-', for example 'greenhouse-07'.",
         )
-    if device_id.startswith(CLAIM_PREFIX):
+    if device_id.startswith(CLAIM_PREFIX) or device_id in STAFF:
         raise FleetlingError(
             f"{device_id!r} cannot be a device id",
-            f"Names that start with {CLAIM_PREFIX!r} are those of claim identities.",
+            f"At the broker, {', '.join(STAFF)} and {CLAIM_PREFIX}... have another meaning.",
         )
     return device_id
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 from enum import Enum
 
 from fleetling.fleet.state import PREFIX
+from fleetling.pki import STAFF
 
 __all__ = ["CLAIM_RULES", "DEVICE_RULES", "STAFF", "Access", "allowed", "mosquitto_acl"]
-
-# Certificate names with access to the whole fleet.
-STAFF = ("operator", "hub")
 
 
 class Access(Enum):

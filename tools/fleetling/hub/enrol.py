@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Enrolment at the hub: which request is signed, once, and what the board is told.
 
-A board is signed for once: while it has an enrolment left. A renewal needs none, but a proof made
-with the key in force. A request that was answered before gets the same answer again, whatever
-happened in between, so lost answers and killed hubs cost nothing.
+A board is signed for once: while it has an enrolment left. A renewal needs none, but a certificate
+in force, with which the board has logged in to ask. A request that was answered before gets the
+same answer again, whatever happened in between, so lost answers and killed hubs cost nothing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,18 @@ class Enroller:
         self._store = store
         self._sign = sign
 
-    def answer(self, device_id: str, payload: bytes) -> bytes:
-        """The message for the board: its certificate, or the code of the refusal."""
+    def answer(self, name: str, payload: bytes) -> bytes:
+        """The message for the sender: its certificate, or the code of the refusal.
+
+        Args:
+            name: the sender's, as the topic has it.
+            payload: its request.
+        """
         try:
-            request = requests.parse(device_id, payload)
+            request = requests.parse(name, payload)
             der = self._certificate(request)
         except EnrolRefused as e:
-            log.warning("refused %s: %s %s", device_id, e.code, e.detail)
+            log.warning("refused %s: %s %s", name, e.code, e.detail)
             refusal = {"request": e.tag, "error": e.code, "detail": e.detail}
             return json.dumps(refusal).encode()
         return json.dumps(
@@ -55,24 +60,21 @@ class Enroller:
             raise EnrolRefused("enrol-unknown", "not on the list", request.tag) from e
         if device.revoked_at is not None:
             raise EnrolRefused("enrol-revoked", "the device was revoked", request.tag)
+        # In this order: a request whose key was seen may have been answered by now.
+        key_seen = self._store.key_seen(request.key_hash)
         before = self._store.answered(request.tag)
         if before is not None and before.revoked_at is None:
             log.info("answered %s again", request.device_id)
             return before.der
-        if self._store.key_seen(request.key_hash):
+        if key_seen:
             raise EnrolRefused("enrol-key-reused", "this key was seen before", request.tag)
-        renewal = self._renews(device, request)
-        if not renewal and device.enrolments_left < 1:
+        if request.renewal and not _in_force(device):
+            raise EnrolRefused("enrol-lapsed", "this id has no certificate in force", request.tag)
+        if not request.renewal and device.enrolments_left < 1:
             raise EnrolRefused("enrol-used", "this id has its certificate", request.tag)
-        return self._sign_once(request, counts=not renewal)
+        return self._sign_once(request)
 
-    def _renews(self, device: Device, request: Request) -> bool:
-        current = device.current
-        if current is None or current.not_after < datetime.now(UTC).replace(tzinfo=None):
-            return False
-        return request.proven_by(x509.load_der_x509_certificate(current.der))
-
-    def _sign_once(self, request: Request, *, counts: bool) -> bytes:
+    def _sign_once(self, request: Request) -> bytes:
         signed = self._sign(request.csr)
         der = signed.public_bytes(serialization.Encoding.DER)
         row = Certificate(
@@ -83,7 +85,7 @@ class Enroller:
             der=der,
             not_after=signed.not_valid_after_utc.replace(tzinfo=None),
         )
-        if self._store.keep(row, counts=counts):
+        if self._store.keep(row, counts=not request.renewal):
             log.info("signed %s, serial %s", request.device_id, row.serial)
             return der
         # Another hub, or another request of this device, was faster.
@@ -91,3 +93,8 @@ class Enroller:
         if before is None:
             raise EnrolRefused("enrol-used", "this id has its certificate", request.tag)
         return before.der
+
+
+def _in_force(device: Device) -> bool:
+    current = device.current
+    return current is not None and current.not_after > datetime.now(UTC).replace(tzinfo=None)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Enrolment requests as bytes come in: parse, check what the request can say of itself. No I/O.
 
-A request is JSON `{"csr": base64 of PKCS#10 DER, "proof": base64}`. `proof`, which a renewal
-needs, is an ECDSA signature with the key of the certificate in force over the CSR's DER. Who sent
-it is told by the topic: the broker's rules let a claim or device identity publish below its own
-id only.
+A request is JSON `{"csr": base64 of PKCS#10 DER}`. Who sent it is told by the topic: the broker's
+rules let an identity publish below its own name only, so `claim-<id>` asks for a first certificate
+and `<id>`, which has logged in with one, for a renewal.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ import json
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from fleetling.pki import CLAIM_PREFIX
 
 __all__ = ["EnrolRefused", "Request", "answer_tag", "parse"]
 
@@ -41,28 +41,7 @@ class Request:
     csr: x509.CertificateSigningRequest
     tag: str
     key_hash: str
-    proof: bytes | None
-
-    @property
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        key = self.csr.public_key()
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        return key
-
-    def proven_by(self, certificate: x509.Certificate) -> bool:
-        """Whether `proof` was made with the key of `certificate`."""
-        key = certificate.public_key()
-        if self.proof is None or not isinstance(key, ec.EllipticCurvePublicKey):
-            return False
-        try:
-            key.verify(
-                self.proof,
-                self.csr.public_bytes(serialization.Encoding.DER),
-                ec.ECDSA(hashes.SHA256()),
-            )
-        except InvalidSignature:
-            return False
-        return True
+    renewal: bool
 
 
 def answer_tag(csr_der: bytes) -> str:
@@ -70,23 +49,22 @@ def answer_tag(csr_der: bytes) -> str:
     return hashlib.sha256(csr_der).hexdigest()
 
 
-def parse(device_id: str, payload: bytes) -> Request:
+def parse(name: str, payload: bytes) -> Request:
     """Reads a request.
 
     Args:
-        device_id: the id that the topic names.
+        name: the sender's, as the topic has it: a device id, or a claim's name.
         payload: the message.
 
     Raises:
         EnrolRefused: it is malformed, names another id, or is not signed by its own key.
     """
+    device_id = name.removeprefix(CLAIM_PREFIX)
     if len(payload) > MAX_REQUEST:
         raise EnrolRefused("enrol-malformed", "too long")
     try:
         message = json.loads(payload)
         der = base64.b64decode(message["csr"], validate=True)
-        proof = message.get("proof")
-        proof = base64.b64decode(proof, validate=True) if proof else None
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise EnrolRefused("enrol-malformed", "not a request") from e
     tag = answer_tag(der)
@@ -105,4 +83,4 @@ def parse(device_id: str, payload: bytes) -> Request:
     spki = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return Request(device_id, csr, tag, hashlib.sha256(spki).hexdigest(), proof)
+    return Request(device_id, csr, tag, hashlib.sha256(spki).hexdigest(), name == device_id)

@@ -97,25 +97,23 @@ class Hub:
         self._client.loop_start()
 
     def run(self, on_answer: Callable[[str], None] | None = None) -> None:
-        """Answers requests until `stop` is called; `on_answer` hears each device's id."""
+        """Answers requests until `stop` is called; `on_answer` hears each sender's name."""
         while (message := self._inbox.get()) is not None:
-            device_id = message.topic[len(PREFIX) :].partition("/")[0]
-            answer = self._enroller.answer(device_id, bytes(message.payload))
-            sent = self._client.publish(f"{PREFIX}{device_id}/down/enrol", answer, qos=1)
+            name = message.topic[len(PREFIX) :].partition("/")[0]
+            answer = self._enroller.answer(name, bytes(message.payload))
+            sent = self._client.publish(f"{PREFIX}{name}/down/enrol", answer, qos=1)
             try:
                 sent.wait_for_publish(ANSWER_S)
             except (RuntimeError, ValueError) as e:
-                log.warning(
-                    "answer to %s did not go out (%s); it will be asked again", device_id, e
-                )
+                log.warning("answer to %s did not go out (%s); it will be asked again", name, e)
                 continue
             if not sent.is_published():
-                log.warning("answer to %s did not go out; it will be asked again", device_id)
+                log.warning("answer to %s did not go out; it will be asked again", name)
                 continue
             self._client.ack(message.mid, message.qos)
             self.answered += 1
             if on_answer is not None:
-                on_answer(device_id)
+                on_answer(name)
 
     def stop(self) -> None:
         """Ends `run` after the request that it is at."""

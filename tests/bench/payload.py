@@ -270,7 +270,7 @@ def main() -> None:
     report += sizes(all_pairs)
     report += ["\nWhole image, by frame and window:\n", *choices(app)]
     report += ["\nOn MicroPython:\n", *board(all_pairs)]
-    print("\n".join(report))  # noqa: T201 - the report
+    print("\n".join(report))
 
 
 if __name__ == "__main__":

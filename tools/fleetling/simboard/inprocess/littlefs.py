@@ -36,7 +36,7 @@ _GEOMETRY: dict[str, Any] = {
     "disk_version": 0x20000,
 }
 _IO_ERROR = -5
-_FLAG = lfs.LFSFileFlag
+_FLAG: Any = lfs.LFSFileFlag
 _APPEND = {
     "a": _FLAG.wronly | _FLAG.creat | _FLAG.append,
     "a+": _FLAG.rdonly | _FLAG.wronly | _FLAG.creat | _FLAG.append,

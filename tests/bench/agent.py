@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The agent, measured: compiled size of each file, heap after connect, boot to first message.
+
+    python tests/bench/agent.py
+
+What is resident is asked of a board that is online, on CPython; heap and time are those of the
+MicroPython board with mosquitto or amqtt. Objects are twice as large there as on an ESP32.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/virtual")]
+
+from virtual_fleet import VirtualFleet  # noqa: E402
+
+from fleetling import device  # noqa: E402
+from fleetling.demo.fleet import TemporaryFleet  # noqa: E402
+
+RESIDENT_BUDGET = 24 * 1024  # docs/design.md, 1
+WHOLE_BUDGET = 64 * 1024
+BOOTS = 5
+ONLINE_S = 20
+
+
+def resident() -> set[str]:
+    """The modules that a board holds once it is online and idle."""
+    with VirtualFleet().board() as board:
+        board.boot(ONLINE_S)
+        return {name for name in board.sandbox.importer.modules if name.startswith("agent")}
+
+
+def module(path: str) -> str:
+    return path.removesuffix(".mpy").removesuffix("/__init__").replace("/", ".")
+
+
+def sizes(say: object = print) -> None:
+    held = resident()
+    files = {
+        path: len(data)
+        for path, data in device.slot_files("0").items()
+        if path.startswith("agent/") and path.endswith((".mpy", ".py"))
+    }
+    for title, chosen in (
+        ("resident", {path: size for path, size in files.items() if module(path) in held}),
+        ("on demand", {path: size for path, size in files.items() if module(path) not in held}),
+    ):
+        print(f"{title}:")
+        for path, size in sorted(chosen.items()):
+            print(f"  {size:6,d}  {path}")
+        print(f"  {sum(chosen.values()):6,d}  in {len(chosen)} files")
+    in_use = sum(size for path, size in files.items() if module(path) in held)
+    whole = sum(files.values())
+    print(f"resident {in_use:,d} bytes, {100 * in_use / RESIDENT_BUDGET:.0f} % of the budget")
+    print(f"whole    {whole:,d} bytes, {100 * whole / WHOLE_BUDGET:.0f} % of the budget")
+
+
+def runs() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = TemporaryFleet(Path(folder))
+        board = fleet.board(fleet.provision("bench", settings={"heartbeat_s": 1}))
+        times: list[float] = []
+        with fleet.broker, fleet.operator() as operator:
+            try:
+                for boot in range(1, BOOTS + 1):
+                    started = time.monotonic()
+                    board.start()
+                    operator.wait(lambda state, n=boot: _boots(state) >= n, ONLINE_S)  # type: ignore[misc]
+                    times.append(time.monotonic() - started)
+                    if boot < BOOTS:
+                        board.power_cut()
+                beats = operator.state.devices["bench"].heartbeats
+                operator.wait(
+                    lambda state: state.devices["bench"].heartbeats >= beats + 3, ONLINE_S
+                )
+                heap = operator.state.devices["bench"].health["heap"]
+            finally:
+                board.stop()
+    first = statistics.median(times) * 1000
+    print(f"boot to first message: {first:.0f} ms (median of {BOOTS}, TLS included)")
+    print(f"heap after connect: {heap['used']:,d} used, {heap['free']:,d} free")
+    print("  on the 64-bit unix port, whose objects are twice as large as an ESP32's")
+
+
+def _boots(state: object) -> int:
+    device_ = state.devices.get("bench")  # type: ignore[attr-defined]
+    return (device_.boot or 0) if device_ and device_.online else 0
+
+
+if __name__ == "__main__":
+    sizes()
+    runs()

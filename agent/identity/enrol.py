@@ -49,18 +49,15 @@ async def obtain(board, log, clock, keyring, task):
     async def pause():
         await task.sleep(0)
 
-    state, key, certificate = vault.next() or (0, None, None)
-    if state == ENROLLED:
-        # It was not let in, or it is not to be tried any more.
-        vault.forget_next()
-        state = 0
+    state, key, _ = vault.next() or (0, None, None)
     if not state:
         key = sign.make_key(board.random, board.wlan.isconnected())
         vault.set_next(KEYED, key)
         log.info("identity", "key made")
     point = await finish_async(sign.public_key_steps(key), pause)
     request = await finish_async(csr.request_steps(key, own.name), pause)
-    vault.set_next(REQUESTED, key)
+    if state != ENROLLED:  # one that is not let in is asked for again, and kept meanwhile
+        vault.set_next(REQUESTED, key)
     answer = await _ask(keyring, task, request)
     if "error" in answer:
         raise _refusal(answer, vault)

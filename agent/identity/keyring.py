@@ -5,8 +5,9 @@ A board has at most three: the one that has proven itself, a new one that has no
 and the claim, which is good for nothing but asking. Invariants:
 
 - a new identity replaces the proven one only after it has logged in;
-- a new one that is not let in does not keep the board away while the proven one is;
-- the claim is used only while there is no other.
+- a new one that is not let in does not keep the board away: every fourth log-in is with the proven
+  one, or with the claim where there is none, so that the hub can be asked again;
+- the claim is never used once an identity is proven.
 """
 
 from micropython import const
@@ -16,7 +17,7 @@ from agent.errors import AgentError, LinkError
 
 _LOOK_S = const(1)
 _TURNS = const(4)  # of so many log-ins one is with the proven identity
-_AGAIN_S = const(3600)  # after a renewal that failed, and up to twice that
+_AGAIN_S = const(3600)  # from one renewal to the next, at least; and up to twice that
 
 
 class Identity:
@@ -71,9 +72,10 @@ class Keyring:
 
     def identity(self):
         """The one for the next log-in."""
-        if self._next and not (self._proven and self._turn % _TURNS == _TURNS - 1):
+        other = self._proven or self._claim
+        if self._next and not (other and self._turn % _TURNS == _TURNS - 1):
             return self._next
-        return self._proven or self._claim
+        return other
 
     def is_claim(self, identity):
         return identity is self._claim
@@ -117,6 +119,9 @@ class Keyring:
     async def _obtain(self, task, used):
         from agent.identity import enrol
 
+        if used is not self._claim:
+            wait_s = _AGAIN_S + _AGAIN_S * self._board.random(1)[0] // 255
+            self._again_at = self._board.uptime_s() + wait_s
         try:
             await enrol.obtain(self._board, self._log, self._clock, self, task)
             self._read_vault()
@@ -126,9 +131,6 @@ class Keyring:
             self._log.warning("identity", "{} {}".format(e.code, e.detail))
             if used is self._claim:
                 self._session.end(e)
-            else:
-                wait_s = _AGAIN_S + _AGAIN_S * self._board.random(1)[0] // 255
-                self._again_at = self._board.uptime_s() + wait_s
         finally:
             enrol.release()
 

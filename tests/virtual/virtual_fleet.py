@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""A fleet in virtual time: boards on CPython, a broker, certificates, a network between them."""
+"""A fleet in virtual time: boards on CPython, a broker, a hub, certificates, a network between."""
 
 from __future__ import annotations
 
 import json
+import re
+import tempfile
+import time
 from typing import Any
 
+from cryptography import x509
+
+from fleetling import device
+from fleetling.broker.rules import Access, allowed
+from fleetling.hub.enrol import Enroller
+from fleetling.hub.store import Store
 from fleetling.image.flash import build_flash, first_files
 from fleetling.image.nvs import Provision, build_nvs
 from fleetling.pki import Authority, make_authority
@@ -18,29 +27,52 @@ __all__ = ["BASE", "BROKER", "VirtualFleet"]
 BASE = "fleetling/v1/"
 BROKER = "broker.lan"
 PORT = 8883
-# When the world begins, in Unix seconds: later than any agent was built, earlier than the
-# certificates end.
-START = 1_900_000_000
+CLAIMS_PORT = 8884
+# When the world begins, in Unix seconds: now, since certificates are made with the host's clock.
+START = int(time.time())
 SSID, PASSWORD = "works", "open sesame"
 
 
 def _rule(user: str, action: Action, topic: str) -> bool:
-    """The rules of docs/wire.md for a device: read what goes down, write the rest."""
-    down = f"{BASE}{user}/down/"
-    if action == "write":
-        return topic.startswith(f"{BASE}{user}/") and not topic.startswith(down)
-    return topic.startswith(down)
+    access = Access.WRITE if action == "write" else Access.READ
+    return allowed(user, access, topic, claim=False)
+
+
+def _claim_rule(user: str, action: Action, topic: str) -> bool:
+    access = Access.WRITE if action == "write" else Access.READ
+    return allowed(user, access, topic, claim=True)
+
+
+def _files(built: int | None) -> dict[str, bytes]:
+    files = first_files("1.0.0", compiled=False)
+    if built is None:
+        return files
+    slot = {path: data for path, data in files.items() if path.startswith("slots/a/agent/")}
+    slot = {path.removeprefix("slots/a/"): data for path, data in slot.items()}
+    version = slot["agent/version.py"].decode()
+    slot["agent/version.py"] = re.sub(r"BUILT = \d+", f"BUILT = {built}", version).encode()
+    changed = {**slot, "manifest.json": device.manifest("1.0.0", slot)}
+    return {**files, **{f"slots/a/{path}": data for path, data in changed.items()}}
 
 
 class VirtualFleet:
-    """Authorities, a broker with a log of its messages, and Wi-Fi.
+    """Authorities, a broker with a log of its messages, a hub on it, and Wi-Fi.
 
     Attributes:
         seen: every message that the broker let in, in order.
+        hub_up: whether the hub answers.
+        lifetime_days: of the certificates that it signs.
+        store: the hub's database.
     """
 
     def __init__(self) -> None:
         self.authority: Authority = make_authority("Virtual fleet CA", days=36500)
+        self.claims: Authority = make_authority("Virtual claim CA", days=36500)
+        self._folder = tempfile.TemporaryDirectory()
+        self._hubs = 0
+        self.reset_hub()
+        self.hub_up = True
+        self.lifetime_days = 20_000
         self.net = Net()
         self.broker = Broker()
         self.seen: list[Message] = []
@@ -49,8 +81,26 @@ class VirtualFleet:
         ca = self.authority.identity.certificate_der
         tls = ServerTls([server.certificate_der], server.key_der, client_ca=ca)
         self.host = self.net.host(BROKER, PORT, self.broker.door(_rule), tls=tls)
+        door = ServerTls(
+            [server.certificate_der],
+            server.key_der,
+            client_ca=self.claims.identity.certificate_der,
+        )
+        self.door = self.net.host(BROKER, CLAIMS_PORT, self.broker.door(_claim_rule), tls=door)
+        self.broker.listeners.append(self._enrol)
         self.air = air.Air()
         self.air.add(SSID, PASSWORD)
+
+    @property
+    def folder(self) -> str:
+        """Where the hub keeps its database."""
+        return self._folder.name
+
+    def reset_hub(self) -> None:
+        """A hub that knows nothing."""
+        self._hubs += 1
+        self.store = Store(f"sqlite:///{self._folder.name}/hub{self._hubs}.db")
+        self.enroller = Enroller(self.store, self._sign)
 
     def provision(self, device_id: str = "dev", **changes: Any) -> Provision:
         values: dict[str, Any] = {
@@ -62,12 +112,39 @@ class VirtualFleet:
         }
         return Provision(**{**values, **changes})
 
-    def board(self, provision: Provision | None = None, *, seed: int = 1, **options: Any) -> Board:
-        """A board whose slot holds the agent's sources, since CPython runs no .mpy."""
+    def unproven(self, device_id: str = "dev", **changes: Any) -> Provision:
+        """What a board gets that is to enrol; the hub expects it."""
+        self.store.expect([device_id])
+        values: dict[str, Any] = {
+            "identity": None,
+            "claim": self.claims.claim(device_id, 36500),
+            "enrol": f"{BROKER}:{CLAIMS_PORT}",
+        }
+        return self.provision(device_id, **{**values, **changes})
+
+    def _sign(self, csr: x509.CertificateSigningRequest) -> x509.Certificate:
+        return self.authority.sign_request(csr, self.lifetime_days)
+
+    def _enrol(self, message: Message) -> None:
+        name, _, rest = message.topic[len(BASE) :].partition("/")
+        if rest == "up/enrol" and self.hub_up:
+            answer = self.enroller.answer(name, message.payload)
+            self.broker.publish(f"{BASE}{name}/down/enrol", answer)
+
+    def board(
+        self,
+        provision: Provision | None = None,
+        *,
+        seed: int = 1,
+        built: int | None = None,
+        **options: Any,
+    ) -> Board:
+        """A board whose slot holds the agent's sources, since CPython runs no .mpy; `built` is the
+        time of its build, Unix seconds."""
         image = build_flash(
             firmware=stock.build_app(),
             nvs=build_nvs(provision or self.provision()),
-            files=first_files("1.0.0", compiled=False),
+            files=_files(built),
         )
         options = {"unix": START, **options}
         return Board(image, seed=seed, net=self.net, air=self.air, **options)

@@ -22,6 +22,7 @@ LIMITS = {
     "id": 32,
     "ca": 512,
     "broker": 96,
+    "enrol": 96,
     "wifi": 256,
     "ntp": 64,
     "repo": 128,
@@ -43,6 +44,7 @@ class Provision:
         ca: DER of the fleet CA, the only one that the board trusts.
         broker: "host:port".
         wifi: [(ssid, password)], the most wanted network first.
+        enrol: "host:port" of the claims' door, for a claim.
         claim: the claim identity with which it asks for its certificate.
         identity: a ready identity instead.
         ntp: SNTP server.
@@ -53,6 +55,7 @@ class Provision:
     ca: bytes
     broker: str
     wifi: list[tuple[str, str]]
+    enrol: str = ""
     claim: Identity | None = None
     identity: Identity | None = None
     ntp: str = "pool.ntp.org"
@@ -69,11 +72,7 @@ class Provision:
                 f"{self.device_id} needs a claim or a ready identity, and not both",
                 "Leave out --cert and --key, or give both.",
             )
-        host, _, port = self.broker.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise FleetlingError(
-                f"{self.broker!r} is no broker", "Give HOST:PORT, for example mqtt.example:8883."
-            )
+        _check_endpoint(self.broker)
         made = {
             "id": check_device_id(self.device_id).encode(),
             "ca": self.ca,
@@ -83,6 +82,7 @@ class Provision:
             "conf": _json(self.settings),
         }
         if self.claim is not None:
+            made["enrol"] = _check_endpoint(self.enrol).encode()
             made |= {"claim_crt": self.claim.certificate_der, "claim_key": self.claim.key_der}
         if self.identity is not None:
             made |= {"crt": self.identity.certificate_der, "key": self.identity.key_der}
@@ -93,6 +93,15 @@ class Provision:
                     "A board's NVS is small: use P-256 certificates with few extensions.",
                 )
         return made
+
+
+def _check_endpoint(endpoint: str) -> str:
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise FleetlingError(
+            f"{endpoint!r} is no endpoint", "Give HOST:PORT, for example mqtt.example:8883."
+        )
+    return endpoint
 
 
 def _json(value: object) -> bytes:

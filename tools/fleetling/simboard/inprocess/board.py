@@ -145,6 +145,12 @@ class Board:
         """Every file as it is on flash at this moment."""
         return read_files(self.flash)
 
+    def image(self) -> bytes:
+        """The whole flash as it is at this moment; another `Board` takes it."""
+        data = bytearray(self.flash.size)
+        self.flash.store.read_into(0, data)
+        return bytes(data)
+
     # --- running
 
     def boot(self, until: Until = None) -> Outcome:

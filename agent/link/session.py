@@ -122,6 +122,9 @@ class Session:
             attempt += 1
 
     def _fail(self, e):
+        if e.code == "identity-changed":
+            self._log.info("link", "again, with another identity")
+            return
         self.last_error = e.code
         self.failures[e.code] = self.failures.get(e.code, 0) + 1
         self._log.warning("link", "{} {}".format(e.code, e.detail))

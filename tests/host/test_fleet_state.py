@@ -55,3 +55,9 @@ def test_what_is_kept_is_bounded() -> None:
     device = state.devices["a"]
     assert len(device.events) == KEPT_EVENTS and len(device.replies) == KEPT_REPLIES
     assert "499" in device.replies
+
+
+def test_a_claim_is_no_device() -> None:
+    state = FleetState()
+    assert state.apply("fleetling/v1/claim-dev/up/enrol", b'{"csr":""}', 1.0) is None
+    assert state.devices == {} and state.malformed == 0

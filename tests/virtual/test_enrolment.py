@@ -52,6 +52,18 @@ def private_scalars(board: Board) -> set[bytes]:
     return found
 
 
+def let_in(fleet: VirtualFleet, wanted: Callable[[bytes], bool]) -> None:
+    """From now on the devices' door takes only certificates that are `wanted`."""
+    tls = fleet.host.tls
+    assert tls is not None
+    asked = tls.client_common_name
+
+    def asked_and_wanted(fields: list[bytes], nonce: bytes) -> str | None:
+        return asked(fields, nonce) if wanted(fields[1]) else None
+
+    tls.client_common_name = asked_and_wanted  # type: ignore[method-assign]
+
+
 def test_a_claim_leads_to_one_proven_identity(fleet: VirtualFleet) -> None:
     with fleet.board(fleet.unproven()) as board:
         board.boot(ENROL_S)
@@ -272,13 +284,7 @@ def test_a_new_identity_that_is_not_let_in_does_not_keep_the_board_away(
         (first,) = fleet.store.device("dev").certificates
         fleet.lifetime_days += 1000
         late = later(fleet, board, 290)
-        # The broker's list of revoked certificates has the next one, whatever it will be.
-        asked = fleet.host.tls.client_common_name
-
-        def refuse_new(fields: list[bytes], nonce: bytes) -> str | None:
-            return asked(fields, nonce) if fields[1] == first.der else None
-
-        fleet.host.tls.client_common_name = refuse_new  # type: ignore[method-assign]
+        let_in(fleet, lambda certificate: certificate == first.der)
         late.boot(300)
         assert len(fleet.store.device("dev").certificates) == 2
         assert "certificate stored" in late.console and "proven" not in late.console
@@ -319,13 +325,8 @@ def test_a_first_certificate_that_is_revoked_before_its_use_is_replaced(
         assert "enrol-revoked" in board.console
         fleet.store.allow_again("dev")
         fleet.host.refuse = False
-        asked = fleet.host.tls.client_common_name
         revoked = {row.der for row in fleet.store.revoked()}
-
-        def unless_revoked(fields: list[bytes], nonce: bytes) -> str | None:
-            return None if fields[1] in revoked else asked(fields, nonce)
-
-        fleet.host.tls.client_common_name = unless_revoked  # type: ignore[method-assign]
+        let_in(fleet, lambda certificate: certificate not in revoked)
         board.resume(4000)
         assert online(fleet) and "enrol-key-reused" in board.console
         assert fleet.store.device("dev").current is not None

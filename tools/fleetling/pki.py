@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fleetling.errors import FleetlingError
+from fleetling.fleet.state import CLAIM_PREFIX
 
 __all__ = [
     "CLAIM_PREFIX",
@@ -39,7 +40,6 @@ __all__ = [
 
 # Certificate names with access to the whole fleet.
 STAFF = ("operator", "hub")
-CLAIM_PREFIX = "claim-"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 # A board's clock may stand at the time of its firmware's build, a little in the past.
 BACKDATED = timedelta(days=1)

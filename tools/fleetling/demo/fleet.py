@@ -7,11 +7,17 @@ to the user and is thrown away.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fleetling.broker.config import BrokerFiles
 from fleetling.broker.process import LocalBroker, free_port
 from fleetling.fleet.operator import OnMessage, Operator
+from fleetling.hub.enrol import Enroller
+from fleetling.hub.service import Hub
+from fleetling.hub.store import Store
 from fleetling.image.flash import build_flash, first_files
 from fleetling.image.nvs import Provision, build_nvs
 from fleetling.pki import Authority, Identity, make_authority
@@ -44,6 +50,7 @@ class TemporaryFleet:
             claim_port=free_port(),
         )
         self.broker = LocalBroker(self.files, folder, kind=broker)
+        self.database = folder / "hub.db"
 
     def _write(self, name: str, data: bytes) -> Path:
         path = self.folder / f"{name}.pem"
@@ -81,6 +88,42 @@ class TemporaryFleet:
             "settings": {"heartbeat_s": 2},
         }
         return Provision(**{**values, **changes})  # type: ignore[arg-type]
+
+    def unproven(self, device_id: str, **changes: object) -> Provision:
+        """What a board gets that is to enrol; the hub's list has it from now on."""
+        self.store().expect([device_id])
+        values: dict[str, object] = {
+            "identity": None,
+            "claim": self.claims.claim(device_id, 2),
+            "enrol": f"{HOST}:{self.files.claim_port}",
+        }
+        return self.provision(device_id, **{**values, **changes})
+
+    def store(self) -> Store:
+        """The hub's database."""
+        return Store(f"sqlite:///{self.database}")
+
+    @contextmanager
+    def hub(self) -> Iterator[Hub]:
+        """A hub that signs, while the context lasts."""
+        certificate, key = self.write("hub", self.authority.client("hub", 2))
+        hub = Hub(
+            Enroller(self.store(), lambda csr: self.authority.sign_request(csr, 2)),
+            HOST,
+            self.files.port,
+            ca=self.ca,
+            certificate=certificate,
+            key=key,
+            shared=self.broker.kind == "mosquitto",
+        )
+        hub.start()
+        serving = threading.Thread(target=hub.run, name="hub")
+        serving.start()
+        try:
+            yield hub
+        finally:
+            hub.stop()
+            serving.join()
 
     def board(
         self,

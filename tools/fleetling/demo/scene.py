@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The demo's stage: a broker, an operator and three boards, in a temporary folder."""
+"""The demo's stage: a broker, a hub, an operator and three new boards, in a temporary folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,7 @@ class Scene:
         self.boards: dict[str, ProcessBoard] = {}
         for seed, name in enumerate(NAMES, start=1):
             self.boards[name] = self.fleet.board(
-                self.fleet.provision(name),
+                self.fleet.unproven(name),
                 seed=seed,
                 on_line=lambda line, name=name: on_line(name, line),  # type: ignore[misc]
             )
@@ -37,12 +38,13 @@ class Scene:
         return self.fleet.broker.kind
 
     def __enter__(self) -> Self:
-        self.fleet.broker.start()
-        try:
-            self.operator.__enter__()
-        except BaseException:
-            self.fleet.broker.stop()
-            raise
+        with ExitStack() as entered:
+            entered.enter_context(self.fleet.broker)
+            self.hub = entered.enter_context(self.fleet.hub())
+            entered.enter_context(self.operator)
+            for board in self.boards.values():
+                entered.callback(board.stop)
+            self._ending = entered.pop_all()
         return self
 
     def __exit__(
@@ -51,7 +53,4 @@ class Scene:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for board in self.boards.values():
-            board.stop()
-        self.operator.__exit__(kind, error, trace)
-        self.fleet.broker.stop()
+        self._ending.__exit__(kind, error, trace)

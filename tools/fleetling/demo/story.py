@@ -18,6 +18,8 @@ from fleetling.fleet.state import Device, FleetState
 
 __all__ = ["Outcome", "Step", "play", "steps"]
 
+ENROL_S = 20
+
 
 class Outcome(Enum):
     WAITING = "waiting"
@@ -57,11 +59,24 @@ def _all(scene: Scene, test: Callable[[Device], bool]) -> Callable[[FleetState],
     return holds
 
 
-def power_on(scene: Scene) -> str:
+def enrol(scene: Scene) -> str:
     for board in scene.boards.values():
         board.start()
+    until = time.monotonic() + ENROL_S
+    while scene.hub.answered < len(scene.boards):
+        if time.monotonic() > until:
+            raise StepFailed(f"the hub signed {scene.hub.answered} within {ENROL_S} s")
+        time.sleep(0.1)
+    return f"{scene.hub.answered} keys made on the boards, {scene.hub.answered} requests signed"
+
+
+def log_in(scene: Scene) -> str:
     _expect(scene, "all boards online", _all(scene, lambda device: device.online))
-    return f"{len(scene.boards)} boards logged in with their own certificates"
+    devices = scene.fleet.store().devices()
+    signed = sum(len(device.certificates) for device in devices)
+    if signed != len(scene.boards):
+        raise StepFailed(f"{signed} certificates for {len(scene.boards)} boards")
+    return f"{len(scene.boards)} boards online with their own certificates; claims retired"
 
 
 def births(scene: Scene) -> str:
@@ -141,7 +156,8 @@ def nothing_lost(scene: Scene) -> str:
 
 def steps() -> list[Step]:
     return [
-        Step("Power on", power_on),
+        Step("Power on: each asks to be let in", enrol),
+        Step("They log in", log_in),
         Step("They describe themselves", births),
         Step("They send heartbeats", heartbeats),
         Step("A command", command),

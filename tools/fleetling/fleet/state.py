@@ -12,9 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["PREFIX", "Device", "FleetState"]
+__all__ = ["CLAIM_PREFIX", "PREFIX", "Device", "FleetState"]
 
 PREFIX = "fleetling/v1/"
+CLAIM_PREFIX = "claim-"  # of the names that boards have before they are enrolled
 KEPT_EVENTS = 64
 KEPT_REPLIES = 64
 
@@ -95,6 +96,8 @@ class FleetState:
         if not topic.startswith(PREFIX) or not payload:
             return None
         device_id, _, rest = topic[len(PREFIX) :].partition("/")
+        if device_id.startswith(CLAIM_PREFIX):
+            return None  # a board that is asking to become a device
         try:
             document = json.loads(payload)
         except ValueError:

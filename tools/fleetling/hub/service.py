@@ -26,7 +26,8 @@ __all__ = ["Hub"]
 
 log = logging.getLogger("fleetling.hub")
 
-REQUESTS = f"$share/fleetling-hub/{PREFIX}+/up/enrol"
+REQUESTS = f"{PREFIX}+/up/enrol"
+SHARED = f"$share/fleetling-hub/{REQUESTS}"
 ANSWER_S = 20
 
 
@@ -37,6 +38,7 @@ class Hub:
         enroller: decides and signs.
         host, port, ca, certificate, key: the broker and how to get in (PEM files).
         name: this hub's own name; two hubs with one name would throw each other out.
+        shared: divide the work with other hubs, where the broker has shared subscriptions.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Hub:
         certificate: Path,
         key: Path,
         name: str = "1",
+        shared: bool = True,
     ) -> None:
+        self._requests = SHARED if shared else REQUESTS
         self._enroller = enroller
         self._host, self._port = host, port
         self._inbox: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()
@@ -74,7 +78,7 @@ class Hub:
         if reason.is_failure:
             log.error("the broker does not let the hub in: %s", reason)
             return
-        client.subscribe(REQUESTS, qos=1)
+        client.subscribe(self._requests, qos=1)
         log.info("on the broker at %s:%d", self._host, self._port)
 
     def _received(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:

@@ -20,8 +20,27 @@ import time
 
 sys.path.insert(0, "")
 
-from agent.crypto import p256
+from agent import ondemand
 from agent.crypto.steps import finish
+
+LOADED = ("agent.crypto.p256", "agent.crypto.generator", "agent.crypto.der")
+
+
+def heap_of_code():
+    """(bytes taken by loading the modules from source, bytes still taken when released)."""
+    gc.collect()
+    before = gc.mem_alloc()
+    __import__("agent.crypto.p256")
+    gc.collect()
+    most = gc.mem_alloc()
+    ondemand.release(*LOADED)
+    gc.collect()
+    return most - before, gc.mem_alloc() - before
+
+
+HEAP_CODE, HEAP_LEFT = heap_of_code()
+
+from agent.crypto import csr, p256, sign  # noqa: E402
 
 P, N, inverse = p256.P, p256.N, p256.inverse
 G = p256.entry(p256.TABLE, 0, 0) + (1,)
@@ -149,6 +168,17 @@ def heap_of(point, digest, r, s):
     return most - before, gc.mem_alloc() - before
 
 
+def secret_times():
+    """Microseconds of what is done with a private key: medians of nine."""
+    key = bytes(range(32))
+    work = {
+        "public key": lambda: finish(sign.public_key_steps(key)),
+        "signature": lambda: finish(sign.sign_steps(key, key)),
+        "certificate request": lambda: finish(csr.request_steps(key, "board-1")),
+    }
+    return {name: sorted([timed(call) for _ in range(9)])[4] for name, call in work.items()}
+
+
 def main(rounds):
     signatures = []
     for line in sys.stdin:
@@ -172,6 +202,7 @@ def main(rounds):
     forget()
     most, kept = heap_of(point, digest, r, s)
     report = {"times": times, "longest_step": steps, "heap_most": most, "heap_kept": kept}
+    report.update({"heap_code": HEAP_CODE, "heap_left": HEAP_LEFT, "secret": secret_times()})
     print(json.dumps(report))
 
 

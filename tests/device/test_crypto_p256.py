@@ -115,6 +115,9 @@ def test_x_between_n_and_p():
     u1 = 12345
     q = affine_add((x, y), times(N - u1, G))
     assert x - N > 0 and verified(encoded(q), *dressed_up(u1, 1, x - N))
+    # Taken modulo N, the signature's r is x as well; only the one below N is a signature.
+    digest, _, s = dressed_up(u1, 1, x - N)
+    assert not verified(encoded(q), digest, x, s)
     # The same with an x for which r + N is no field element: only r itself may count.
     point = times(7, G)
     digest, r, s = dressed_up(3, 1, point[0])

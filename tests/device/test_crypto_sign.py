@@ -209,3 +209,16 @@ def test_public_keys_are_read_in_their_one_encoding():
         bad = bytearray(spki)
         bad[i] ^= 1
         assert raises(Refused, der.read_key, bad).code == "der"
+
+
+def test_signatures_are_read_in_their_one_encoding():
+    assert der.read_signature(b"\x30\x06\x02\x01\x05\x02\x01\x07") == (5, 7)
+    assert der.read_signature(b"\x30\x07\x02\x02\x00\x80\x02\x01\x07") == (128, 7)
+    for bad in (
+        "3007020200050201 07", "30060201850201 07", "3081060201050201 07", "30800201050201070000",
+        "30070201050201 0700", "3006020105020107 00", "300502010502 00", "3003020105", "3000", "",
+        "310602010502 0107", "3006030105020107", "300702810105020107", "3f06020105020107",
+        "3084000000060201050201 07", "308200060201050201 07", "3007020105020107",
+    ):  # fmt: skip
+        bad = unhexlify(bad.replace(" ", ""))
+        assert raises(Refused, der.read_signature, bad).code == "der"

@@ -59,6 +59,9 @@ def write_mosquitto(files: BrokerFiles, folder: Path, *, user: str | None = None
         f"message_size_limit {MESSAGE_LIMIT}",
         "max_queued_messages 10000",
         "persistent_client_expiration 30d",
+        # Desired states are retained messages, and requests wait for a hub that is down.
+        "persistence true",
+        f"persistence_location {folder.resolve()}/",
     ]
     if user:
         lines.append(f"user {user}")

@@ -128,6 +128,10 @@ class LocalBroker:
             process.kill()
             process.wait()
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def reload(self) -> None:
         """Makes mosquitto read its rules and revocation lists again."""
         if self._process is not None and self.kind == "mosquitto":

@@ -21,7 +21,12 @@ from fleetling.errors import FleetlingError
 __all__ = ["main"]
 
 COMMANDS = {
+    "broker": "Write the broker's configuration, or run one.",
     "demo": "Watch a small fleet on this machine do its main job.",
+    "device": "List, show, revoke devices; let one enrol again.",
+    "hub": "Serve the fleet: sign the certificates that boards ask for.",
+    "init": "Make a fleet: its authorities, keys and settings.",
+    "provision": "Make what boards leave the bench with.",
     "sim": "Run a simulated board, with its prompt on a pty.",
 }
 

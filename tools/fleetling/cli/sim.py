@@ -11,6 +11,7 @@ from fleetling.cli.console import output
 from fleetling.errors import FleetlingError
 from fleetling.image.flash import build_flash, first_files
 from fleetling.simboard.chip import stock
+from fleetling.simboard.process.board import AccessPoint
 from fleetling.simboard.process.terminal import run_in_foreground
 
 FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
@@ -25,21 +26,33 @@ def command() -> None:
 @command.command()
 @FOLDER
 @click.option("--bare", is_flag=True, help="An empty file system, as stock firmware leaves it.")
-def new(folder: Path, bare: bool) -> None:
-    """Make a board in FOLDER: flash with the agent on it, never provisioned."""
+@click.option(
+    "--nvs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The NVS image that `fleetling provision` made; without it the board has no identity.",
+)
+def new(folder: Path, bare: bool, nvs: Path | None) -> None:
+    """Make a board in FOLDER: flash with the agent on it."""
     if (folder / "flash.bin").exists():
         raise FleetlingError(
             f"{folder} already holds a board", "Choose another folder, or remove this one first."
         )
     folder.mkdir(parents=True, exist_ok=True)
     files = {"boot.py": b"# boot.py\n"} if bare else first_files("0")
-    image = build_flash(firmware=stock.build_app(), nvs=b"\xff" * NVS_SIZE, files=files)
+    blank = b"\xff" * NVS_SIZE
+    image = build_flash(
+        firmware=stock.build_app(), nvs=nvs.read_bytes() if nvs else blank, files=files
+    )
     (folder / "flash.bin").write_bytes(image)
     output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
 
 
 @command.command()
 @FOLDER
-def run(folder: Path) -> int:
+@click.option(
+    "--wifi", multiple=True, metavar="SSID:PASSWORD", help="A network that is in the air there."
+)
+def run(folder: Path, wifi: tuple[str, ...]) -> int:
     """Run the board in FOLDER until Ctrl-C, with its prompt on a pty for mpremote."""
-    return run_in_foreground(folder)
+    points = [AccessPoint(*text.partition(":")[::2]) for text in wifi]
+    return run_in_foreground(folder, points)

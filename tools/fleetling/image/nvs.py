@@ -13,7 +13,7 @@ from esp_idf_nvs_partition_gen import nvs_partition_gen as generator
 from fleetling.errors import FleetlingError
 from fleetling.pki import Identity, check_device_id
 
-__all__ = ["Provision", "build_nvs"]
+__all__ = ["Provision", "build_nvs", "check_endpoint"]
 
 NAMESPACE = "fl_factory"
 PAGE = 0x1000
@@ -72,7 +72,7 @@ class Provision:
                 f"{self.device_id} needs a claim or a ready identity, and not both",
                 "Leave out --cert and --key, or give both.",
             )
-        _check_endpoint(self.broker)
+        check_endpoint(self.broker)
         made = {
             "id": check_device_id(self.device_id).encode(),
             "ca": self.ca,
@@ -82,7 +82,7 @@ class Provision:
             "conf": _json(self.settings),
         }
         if self.claim is not None:
-            made["enrol"] = _check_endpoint(self.enrol).encode()
+            made["enrol"] = check_endpoint(self.enrol).encode()
             made |= {"claim_crt": self.claim.certificate_der, "claim_key": self.claim.key_der}
         if self.identity is not None:
             made |= {"crt": self.identity.certificate_der, "key": self.identity.key_der}
@@ -95,7 +95,8 @@ class Provision:
         return made
 
 
-def _check_endpoint(endpoint: str) -> str:
+def check_endpoint(endpoint: str) -> str:
+    """The endpoint, if it is "host:port"; else FleetlingError."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise FleetlingError(

@@ -90,9 +90,9 @@ class BoardOnPty:
                 self.board.interrupt()
 
 
-def run_in_foreground(folder: Path) -> int:
-    """Runs the board in `folder` until Ctrl-C; the exit code."""
-    with BoardOnPty(folder) as running:
+def run_in_foreground(folder: Path, points: list[AccessPoint]) -> int:
+    """Runs the board in `folder`, with these networks in the air, until Ctrl-C; the exit code."""
+    with BoardOnPty(folder, points) as running:
         # The path is the result of the command; scripts read it.
         sys.stdout.write(
             f"The board in {folder} is on {running.path} (and {running.link}).\n"

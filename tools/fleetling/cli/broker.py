@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""`fleetling broker`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import rich_click as click
+
+from fleetling import home
+from fleetling.broker.config import write_mosquitto
+from fleetling.broker.fleet import broker_files, write_revoked
+from fleetling.broker.process import LocalBroker
+from fleetling.cli.console import output
+from fleetling.cli.options import authority, fleet_option
+from fleetling.hub.store import Store
+
+
+@click.group("broker")
+def command() -> None:
+    """The broker: two doors, certificates on both sides, rules per board."""
+
+
+@command.command()
+@click.option("--user", help="The account that mosquitto runs under when it is started as root.")
+@fleet_option
+def config(user: str | None, fleet: Path | None) -> None:
+    """Write mosquitto's files: listeners, rules, and the list of revoked certificates."""
+    place = home.find(fleet)
+    files = broker_files(place)
+    count = write_revoked(place, authority(place, "fleet-ca"), Store(place.database))
+    path = write_mosquitto(files, place.folder / "broker", user=user)
+    output.print(
+        f"{path}\n{count} certificates revoked.\n"
+        f"Start it:              mosquitto -c {path}\n"
+        f"Read changes again:    kill -HUP its process",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@command.command()
+@click.option("--kind", type=click.Choice(["mosquitto", "amqtt"]), help="Which broker.")
+@fleet_option
+def run(kind: str | None, fleet: Path | None) -> None:
+    """Run a broker here until Ctrl-C, to try a fleet out."""
+    place = home.find(fleet)
+    files = broker_files(place)
+    with LocalBroker(files, place.folder / "broker", kind=kind or "") as broker:
+        output.print(
+            f"{broker.kind} serves boards on port {files.port}, claims on {files.claim_port}. "
+            "Ctrl-C ends it.",
+            highlight=False,
+        )
+        while broker.running:
+            time.sleep(0.5)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""`fleetling device`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.table import Table
+
+from fleetling import home
+from fleetling.broker.fleet import write_revoked
+from fleetling.cli.console import output
+from fleetling.cli.options import authority, fleet_option
+from fleetling.hub.store import Device, Store
+
+JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.group("device")
+def command() -> None:
+    """The devices that the hub knows."""
+
+
+def _described(device: Device) -> dict[str, Any]:
+    current = device.current
+    return {
+        "id": device.id,
+        "status": device.status,
+        "enrolments_left": device.enrolments_left,
+        "certificates": [
+            {
+                "serial": row.serial,
+                "signed": row.signed_at.isoformat(timespec="seconds"),
+                "until": row.not_after.isoformat(timespec="seconds"),
+                "revoked": row.revoked_at is not None,
+                "in_force": current is row,
+            }
+            for row in device.certificates
+        ],
+    }
+
+
+@command.command("list")
+@JSON
+@fleet_option
+def list_(as_json: bool, fleet: Path | None) -> None:
+    """All devices, and whether they have come."""
+    devices = Store(home.find(fleet).database).devices()
+    if as_json:
+        output.print_json(json.dumps([_described(device) for device in devices]))
+        return
+    if not devices:
+        output.print("No devices yet: fleetling provision ID...", highlight=False)
+        return
+    table = Table("id", "status", "certificate until", box=None)
+    for device in devices:
+        current = device.current
+        table.add_row(device.id, device.status, f"{current.not_after:%Y-%m-%d}" if current else "")
+    output.print(table)
+
+
+@command.command()
+@click.argument("device_id", metavar="ID")
+@JSON
+@fleet_option
+def show(device_id: str, as_json: bool, fleet: Path | None) -> None:
+    """One device with its certificates."""
+    described = _described(Store(home.find(fleet).database).device(device_id))
+    if as_json:
+        output.print_json(json.dumps(described))
+        return
+    output.print(f"{described['id']}  {described['status']}", highlight=False)
+    for row in described["certificates"]:
+        state = "revoked" if row["revoked"] else "in force" if row["in_force"] else "replaced"
+        output.print(
+            f"  {row['serial']}  {row['signed']} to {row['until']}  {state}", highlight=False
+        )
+    if described["enrolments_left"]:
+        output.print("  It may ask for a certificate once.", highlight=False)
+
+
+@command.command()
+@click.argument("device_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@fleet_option
+def revoke(device_id: str, yes: bool, fleet: Path | None) -> None:
+    """Turn a device away for good: a lost board, a stolen key."""
+    place = home.find(fleet)
+    store = Store(place.database)
+    store.device(device_id)
+    if not yes:
+        click.confirm(f"Revoke {device_id} and its certificates?", abort=True)
+    signer = authority(place, "fleet-ca")
+    count = store.revoke(device_id)
+    write_revoked(place, signer, store)
+    output.print(
+        f"{device_id} is revoked, with {count} certificates.\n"
+        "The broker turns it away once it has read broker/revoked.pem again: "
+        "kill -HUP mosquitto's process.\n"
+        "A connection that is open stays until it ends.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@command.command("allow-enrol")
+@click.argument("device_id", metavar="ID")
+@fleet_option
+def allow_enrol(device_id: str, fleet: Path | None) -> None:
+    """Let a device ask for a certificate once more: a new board under an old id, a reset one."""
+    Store(home.find(fleet).database).allow_again(device_id)
+    output.print(f"{device_id} may enrol once more, with a new key.", highlight=False)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""`fleetling hub`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+import rich_click as click
+
+from fleetling import home
+from fleetling.cli.console import output
+from fleetling.cli.options import authority, fleet_option
+from fleetling.hub.enrol import Enroller
+from fleetling.hub.service import Hub
+from fleetling.hub.store import Store
+
+
+@click.command("hub")
+@click.option("--database", help="SQLAlchemy URL; else that of fleetling.toml.")
+@click.option("--broker", metavar="HOST:PORT", help="Else that of fleetling.toml.")
+@click.option("--name", default="1", show_default=True, help="Hubs that share the work differ.")
+@click.option(
+    "--alone", is_flag=True, help="The only hub, on a broker without shared subscriptions."
+)
+@fleet_option
+def command(
+    database: str | None, broker: str | None, name: str, alone: bool, fleet: Path | None
+) -> None:
+    """Serve the fleet until Ctrl-C: sign the certificates that its boards ask for.
+
+    It keeps no state but the database: stop it, kill it, start several; no request is lost, and
+    none is signed twice.
+    """
+    place = home.find(fleet)
+    signer = authority(place, "fleet-ca")
+    days = place.days("device")
+    host, _, port = (broker or place.text("broker")).rpartition(":")
+    hub = Hub(
+        Enroller(Store(database or place.database), lambda csr: signer.sign_request(csr, days)),
+        host,
+        int(port),
+        ca=place.secret("fleet-ca.pem"),
+        certificate=place.secret("hub.pem"),
+        key=place.secret("hub.key"),
+        name=name,
+        shared=not alone,
+    )
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: hub.stop())
+    hub.start()
+    hub.run()
+    output.print(f"Stopped; {hub.answered} requests answered.", highlight=False)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""What several commands ask in the same way."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from fleetling.errors import FleetlingError
+from fleetling.home import Home
+from fleetling.pki import Authority
+
+__all__ = ["PASSPHRASE", "authority", "fleet_option", "new_passphrase"]
+
+PASSPHRASE = "FLEETLING_PASSPHRASE"  # noqa: S105 - a variable's name
+LEAST = 8
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fleet_option(function: F) -> F:
+    """`--fleet`, the fleet's folder; None is the current one or the nearest above."""
+    option = click.option(
+        "--fleet",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="FLEETLING_FLEET",
+        help="The fleet's folder; else this one or the nearest above. [env: FLEETLING_FLEET]",
+    )
+    return option(function)
+
+
+def new_passphrase() -> bytes:
+    """A passphrase from the environment, or typed twice.
+
+    Raises:
+        FleetlingError: there is nobody to ask, or it is too short.
+    """
+    given = os.environ.get(PASSPHRASE)
+    if given is None:
+        if not sys.stdin.isatty():
+            raise FleetlingError(
+                "A passphrase for the fleet's signing keys is needed, and nobody is there to ask",
+                f"Set {PASSPHRASE}, or leave the keys open with --no-passphrase.",
+            )
+        given = click.prompt(
+            "Passphrase for the signing keys", hide_input=True, confirmation_prompt=True
+        )
+    if len(given) < LEAST:
+        raise FleetlingError(
+            f"The passphrase has {len(given)} characters", f"Use {LEAST} at least."
+        )
+    return str(given).encode()
+
+
+def authority(home: Home, name: str) -> Authority:
+    """An authority of the fleet with its key, the passphrase asked for where it needs one."""
+    if not home.encrypted(name):
+        return home.authority(name, None)
+    given = os.environ.get(PASSPHRASE)
+    if given is None:
+        if not sys.stdin.isatty():
+            raise FleetlingError(
+                f"The key {name}.key has a passphrase, and nobody is there to ask",
+                f"Set {PASSPHRASE}.",
+            )
+        given = click.prompt(f"Passphrase for {name}", hide_input=True)
+    return home.authority(name, given.encode())

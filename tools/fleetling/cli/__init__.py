@@ -9,6 +9,7 @@ trace.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -64,6 +65,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
+    # What Ctrl-C ends in peace, a service's manager does too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as e:

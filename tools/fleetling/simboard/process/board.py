@@ -101,6 +101,10 @@ class ProcessBoard:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _deadline: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        # The interpreter's own root is the board's file system.
+        self.folder = self.folder.resolve()
+
     # --- power
 
     @property

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,7 +138,9 @@ class Provisioner:
     def done(self, device_id: str) -> bool:
         return self.path(device_id).is_dir()
 
-    def run(self, orders: Iterable[Order], *, again: bool = False) -> Iterator[tuple[Order, bool]]:
+    def run(
+        self, orders: Iterable[Order], *, again: bool = False
+    ) -> Generator[tuple[Order, bool]]:
         """Provisions one board after the other and yields (order, whether it was new).
 
         Args:

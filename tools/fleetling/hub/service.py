@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class Hub:
         self._requests = SHARED if shared else REQUESTS
         self._enroller = enroller
         self._host, self._port = host, port
+        self._subscribed = threading.Event()
         self._inbox: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -69,6 +71,7 @@ class Hub:
         client.reconnect_delay_set(1, 60)
         client.on_connect = self._connected
         client.on_message = self._received
+        client.on_subscribe = lambda *_: self._subscribed.set()
         self._client = client
         self.answered = 0
 
@@ -86,10 +89,10 @@ class Hub:
         self._inbox.put(message)
 
     def start(self) -> None:
-        """Connects.
+        """Connects; requests wait for this hub once it returns.
 
         Raises:
-            FleetlingError: no broker answers.
+            FleetlingError: no broker answers, or it does not let the hub in.
         """
         try:
             self._client.connect(self._host, self._port, keepalive=30)
@@ -99,6 +102,12 @@ class Hub:
                 "Is it running, and does its certificate name this host?",
             ) from e
         self._client.loop_start()
+        if not self._subscribed.wait(ANSWER_S):
+            self._client.loop_stop()
+            raise FleetlingError(
+                f"The broker at {self._host}:{self._port} does not let the hub in",
+                "Is it this fleet's, with the rules of `fleetling broker config`?",
+            )
 
     def run(self, on_answer: Callable[[str], None] | None = None) -> None:
         """Answers requests until `stop` is called; `on_answer` hears each sender's name."""

@@ -13,7 +13,13 @@ __all__ = ["build_filesystem", "read_filesystem"]
 BLOCK = 4096
 
 
-def _filesystem(size: int, *, mount: bool) -> LittleFS:
+# Images are made in littlefs 2.0, which every firmware mounts. A firmware that knows 2.1 raises it
+# to that with its first write (as the unix port and v1.25 do), so what is read may be newer.
+MADE = 0x20000
+NEWEST = 0
+
+
+def _filesystem(size: int, version: int, *, mount: bool) -> LittleFS:
     return LittleFS(
         block_size=BLOCK,
         block_count=size // BLOCK,
@@ -22,7 +28,7 @@ def _filesystem(size: int, *, mount: bool) -> LittleFS:
         cache_size=128,
         lookahead_size=32,
         name_max=255,
-        disk_version=0x20000,
+        disk_version=version,
         mount=mount,
     )
 
@@ -33,7 +39,7 @@ def build_filesystem(files: dict[str, bytes], size: int) -> bytes:
     Raises:
         FleetlingError: they do not fit.
     """
-    made = _filesystem(size, mount=True)
+    made = _filesystem(size, MADE, mount=True)
     try:
         for path, data in sorted(files.items()):
             folder, _, _ = path.strip("/").rpartition("/")
@@ -52,7 +58,7 @@ def build_filesystem(files: dict[str, bytes], size: int) -> bytes:
 
 def read_filesystem(image: bytes) -> dict[str, bytes]:
     """The files of an image, by absolute path."""
-    opened = _filesystem(len(image), mount=False)
+    opened = _filesystem(len(image), NEWEST, mount=False)
     opened.context.buffer = bytearray(image)
     opened.mount()
     found: dict[str, bytes] = {}

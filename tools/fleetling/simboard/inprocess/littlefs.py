@@ -9,7 +9,8 @@ Invariants:
 - a file that is not closed has nothing on flash of what littlefs still caches; its handle stays
   referenced here, because littlefs itself points to it.
 
-Geometry as docs/hardware.md gives it for what the official firmware accepts.
+Geometry as docs/hardware.md gives it for what the official firmware accepts; a file system of
+version 2.0 becomes 2.1 with its first write, as it does there.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ _GEOMETRY: dict[str, Any] = {
     "lookahead_size": 32,
     "block_cycles": 100,
     "name_max": 255,
-    "disk_version": 0x20000,
 }
 _IO_ERROR = -5
 _FLAG: Any = lfs.LFSFileFlag

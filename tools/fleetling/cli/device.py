@@ -33,8 +33,8 @@ def _described(device: Device) -> dict[str, Any]:
         "certificates": [
             {
                 "serial": row.serial,
-                "signed": row.signed_at.isoformat(timespec="seconds"),
-                "until": row.not_after.isoformat(timespec="seconds"),
+                "signed": f"{row.signed_at:%Y-%m-%dT%H:%M:%SZ}",
+                "until": f"{row.not_after:%Y-%m-%dT%H:%M:%SZ}",
                 "revoked": row.revoked_at is not None,
                 "in_force": current is row,
             }

@@ -121,13 +121,14 @@ class Faults:
         return "mqtt-timeout"
 
     def nameless(self, fleet: VirtualFleet, board: Board) -> str:
-        fleet.host.unknown = True
+        fleet.host.unknown = fleet.door.unknown = True
         fleet.broker.restart()
         return "tcp-failed"
 
     def repair(self, fleet: VirtualFleet) -> None:
         fleet.air.points[0]["up"] = True
-        fleet.host.refuse = fleet.host.black_hole = fleet.host.unknown = False
+        fleet.host.refuse = fleet.host.black_hole = False
+        fleet.host.unknown = fleet.door.unknown = False
 
 
 @pytest.mark.parametrize("fault", ["wifi_gone", "refused", "silent", "nameless"])

@@ -133,6 +133,17 @@ def test_a_corrupt_file_system_never_reaches_boot_py() -> None:
         assert "corrupted" in b.console and "main\n" not in b.console
 
 
+def test_a_blank_partition_is_formatted_and_a_blank_first_block_is_not() -> None:
+    with board("print('main')") as b:
+        b.flash.store.write(0x310000, b"\xff" * 0x1000)  # littlefs has its root twice
+        b.boot()
+        assert "main" in b.console
+        b.power_cycle()
+        b.flash.store.write(0x310000, b"\xff" * 0x2000)
+        b.boot()
+        assert list(b.files()) == ["/boot.py"]
+
+
 def test_device_code_has_what_the_firmware_has_and_nothing_else() -> None:
     with board(
         "print(pow(3, -1, 7))\n"

@@ -131,11 +131,15 @@ class Program:
         vfs = chip_module("table").find(chip.table, "vfs")
         if vfs is None:
             return None
-        if chip.flash.read(vfs[2], BLOCK) == b"\xff" * BLOCK:
-            fs = FileSystem.formatted(chip.flash, vfs[2], vfs[3])
-            fs.write_file("/boot.py", _DEFAULT_BOOT)
-            return fs
-        return FileSystem(chip.flash, vfs[2], vfs[3])
+        try:
+            return FileSystem(chip.flash, vfs[2], vfs[3])
+        except CorruptFileSystem:
+            # Its first block alone may be blank: a cut leaves it so, and the second is good.
+            if chip.flash.read(vfs[2], BLOCK) != b"\xff" * BLOCK:
+                raise
+        fs = FileSystem.formatted(chip.flash, vfs[2], vfs[3])
+        fs.write_file("/boot.py", _DEFAULT_BOOT)
+        return fs
 
     def _run_file(self, name: str) -> bool:
         """Whether the next file is to be run."""

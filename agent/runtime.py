@@ -23,7 +23,12 @@ class Runtime:
         self.development = self.state.get_int("dev") == 1
         wiring = None
         ondemand.release(
-            "agent.wiring", "agent.identity.stored", "agent.link.join", "agent.storage.nvsmap"
+            "agent.wiring",
+            "agent.bootcause",
+            "agent.identity.stored",
+            "agent.link.eventlog",
+            "agent.link.join",
+            "agent.storage.nvsmap",
         )
 
     def birth(self):

@@ -49,7 +49,9 @@ class Task:
 
 
 class Supervisor:
-    def __init__(self, board, log, state):
+    """`boot` is what `bootcause` read."""
+
+    def __init__(self, board, log, state, boot):
         self.board = board
         self.log = log
         self.tasks = {}
@@ -57,21 +59,7 @@ class Supervisor:
         self.commands = {}
         self.lag_ms = 0  # the worst delay of the event loop since it was last read
         self._intent = Record(state, "intent")
-        self.boot = self._read_boot(state)
-
-    def _read_boot(self, state):
-        """How this life began: its number, the hardware's cause, and the last life's intent."""
-        intent = {}
-        stored = self._intent.load()
-        if stored:
-            try:
-                intent = json.loads(stored)
-            except ValueError:
-                self.log.warning("boot", "intent unreadable")
-        cause = self.board.reset_cause()
-        # An intent explains a reset by software only: whatever came between is the hardware's.
-        why = intent.get("why", "") if cause in ("hard", "soft") else ""
-        return {"count": state.get_int("boots"), "cause": cause, "why": why, "intent": intent}
+        self.boot = boot
 
     def command(self, name, handler):
         """Announces a command: `await handler(args)` returns what the reply shall carry."""

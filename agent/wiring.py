@@ -8,6 +8,7 @@ import json
 
 from micropython import const
 
+from agent import bootcause
 from agent.board import Board
 from agent.commands import Commands
 from agent.errors import AgentError
@@ -34,7 +35,9 @@ def build(runtime):
     board = runtime.board = Board()
     log = runtime.log = Log(board.uptime_s)
     runtime.state = open_nvs(board, "fl_state")
-    runtime.supervisor = Supervisor(board, log, runtime.state)
+    runtime.supervisor = Supervisor(
+        board, log, runtime.state, bootcause.read(board, log, runtime.state)
+    )
     try:
         files.make_folder("/fl")
     except AgentError as e:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The board's clock: never below the floor, set by SNTP, and one "now" for each check.
 
-SNTP is not authenticated, so it may move the clock but never the floor. The floor comes from what
-is signed (the build, update metadata) and is persisted; what an SNTP server says below it is
-ignored. A clock that was sent far ahead shows as expired certificates, and is asked for again.
+The floor comes from what is signed (the build, update metadata) and is persisted. A clock that was
+sent far ahead shows as expired certificates, and the time is asked for again.
 """
 
 import struct
@@ -56,20 +55,20 @@ class Clock:
         """The time is in doubt (a certificate looked expired, or not valid yet): ask again."""
         self._synced_at = None
 
-    def sync(self):
-        """Asks the server when it is time to; True when the clock is set. Blocks for a second."""
-        uptime = self._board.uptime_s()
-        if self._synced_at is not None and uptime - self._synced_at < _AGAIN_S:
+    def due(self):
+        """Whether it is time to ask the server."""
+        if self._synced_at is None:
             return True
-        try:
-            seconds = self._board.network_time(self._server)
-        except (OSError, IndexError, ValueError) as e:
-            # OSError: no answer; the others: an answer that ntptime could not read.
-            self._log.warning("clock", "clock-no-answer {}".format(e.args))
-            return False
+        return self._board.uptime_s() - self._synced_at >= _AGAIN_S
+
+    def ask(self):
+        """What the server says, Unix seconds; blocks."""
+        return self._board.network_time(self._server)
+
+    def accept(self, seconds):
+        """Sets the clock to what a server said; False when that is below the floor."""
         if not self.floor <= seconds <= _LATEST:
-            self._log.warning("clock", "clock-below-floor")
             return False
         self._board.set_unix_time(seconds)
-        self._synced_at = uptime
+        self._synced_at = self._board.uptime_s()
         return True

@@ -27,27 +27,11 @@ class Events:
         self._log = log
         self._clock = clock
         self._path = path
-        self._waiting = []
         self._stale = False  # the file holds events that have arrived
-        self._torn = False  # the file's last line has no end
-        self._last = self._read()
+        from agent.link import eventlog  # not needed again
 
-    def _read(self):
-        last = 0
-        data = files.read(self._path)
-        if data is None:
-            return last
-        self._torn = bool(data) and data[-1] != 10
-        for line in data.split(b"\n"):
-            try:
-                event = json.loads(line)
-                last = max(last, event["seq"])
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that another hand spoilt; the others still count
-            if "code" in event:
-                self._waiting.append(event)
+        self._last, self._waiting, self._torn = eventlog.read(path)
         self._trim()
-        return last
 
     def _trim(self):
         if len(self._waiting) > LIMIT:

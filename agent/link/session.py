@@ -16,7 +16,13 @@ from agent import ondemand
 from agent.errors import AgentError, LinkError
 from agent.link.mqtt import Mqtt
 
-_DIALLING = ("agent.link.dial", "agent.link.join", "agent.link.login", "agent.link.tls")
+_DIALLING = (
+    "agent.link.dial",
+    "agent.link.join",
+    "agent.link.login",
+    "agent.link.sntp",
+    "agent.link.tls",
+)
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
 LONGEST_PAUSE_S = const(300)
@@ -146,16 +152,16 @@ class Session:
 
     async def _connect(self, task, identity, will):
         # What it takes to get there is loaded for it, and released once there.
-        from agent.link import dial, join
+        from agent.link import dial, join, sntp
 
         try:
             await join.join(self._wifi, task)
             task.alive()
-            self._clock.sync()
+            sntp.sync(self._clock, self._log)
             self._keyring.dialled()
             await dial.open_line(self._mqtt, identity, task, will)
         finally:
-            dial = join = None
+            dial = join = sntp = None
             ondemand.release(*_DIALLING)
 
     async def _serve(self, task, identity, claim):

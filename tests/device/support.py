@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What tests in this folder share. Runs on MicroPython and CPython."""
 
+from agent import bootcause
 from agent.log import Log
+from agent.supervisor import Supervisor
 
 
 def raises(kind, call, *args):
@@ -104,6 +106,13 @@ class FakeBoard:
 
     def reset(self):
         raise Ended()
+
+
+def supervisor_of(board, lines=None):
+    """A supervisor, as `wiring` makes it."""
+    log = quiet_log([] if lines is None else lines)
+    state = board.nvs("fl_state")
+    return Supervisor(board, log, state, bootcause.read(board, log, state))
 
 
 def quiet_log(lines):

@@ -3,6 +3,7 @@ import struct
 
 from support import FakeBoard, quiet_log
 
+from agent.link import sntp
 from agent.link.clock import Clock
 from agent.storage.records import Record
 from agent.version import BUILT
@@ -46,22 +47,22 @@ def test_the_network_time_sets_the_clock_but_never_the_floor():
     board = FakeBoard()
     clock = make(board)
     board.server_time = BUILT + 3600
-    assert clock.sync() and clock.synced()
+    assert sntp.sync(clock, quiet_log([])) and clock.synced()
     assert board.unix == BUILT + 3600 and clock.floor == BUILT
     board.server_time = 0xFFFFFFF0  # a hostile server, far ahead
     clock.distrust()
-    assert clock.sync()
+    assert sntp.sync(clock, quiet_log([]))
     assert make(board).floor == BUILT
     board.server_time = BUILT + 7200
     clock.distrust()
-    assert clock.sync() and board.unix == BUILT + 7200
+    assert sntp.sync(clock, quiet_log([])) and board.unix == BUILT + 7200
 
 
 def test_a_time_below_the_floor_is_ignored():
     board = FakeBoard()
     clock = make(board)
     board.server_time = BUILT - 1
-    assert not clock.sync() and not clock.synced()
+    assert not sntp.sync(clock, quiet_log([])) and not clock.synced()
     assert board.unix == BUILT
 
 
@@ -70,20 +71,20 @@ def test_no_answer_and_nonsense_are_no_time():
     clock = make(board)
     for answer in (OSError(116), OSError(-202), IndexError(), ValueError()):
         board.server_time = answer
-        assert not clock.sync()
+        assert not sntp.sync(clock, quiet_log([]))
     board.server_time = 1 << 33
-    assert not clock.sync()
+    assert not sntp.sync(clock, quiet_log([]))
 
 
 def test_a_synced_clock_asks_again_after_hours_only():
     board = FakeBoard()
     clock = make(board)
     board.server_time = BUILT + 10
-    clock.sync()
+    sntp.sync(clock, quiet_log([]))
     board.server_time = OSError(116)
-    assert clock.sync()
+    assert sntp.sync(clock, quiet_log([]))
     board.ms += 7 * 3600 * 1000
-    assert not clock.sync()
+    assert not sntp.sync(clock, quiet_log([]))
 
 
 def test_the_record_holds_32_bits():

@@ -2,12 +2,11 @@
 import asyncio
 import json
 
-from support import Ended, FakeBoard, quiet_log, raises, raises_async
+from support import Ended, FakeBoard, raises, raises_async, supervisor_of
 
 from agent.commands import Commands
 from agent.dispatch import parse
 from agent.errors import AgentError, Refused
-from agent.supervisor import Supervisor
 
 
 class FakeSession:
@@ -33,7 +32,7 @@ class FakeClock:
 
 def make(board):
     session = FakeSession()
-    supervisor = Supervisor(board, quiet_log([]), board.nvs("fl_state"))
+    supervisor = supervisor_of(board)
     Commands(supervisor, session, FakeClock())
     return session, supervisor
 

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: MIT
 import asyncio
 
-from support import Ended, FakeBoard, quiet_log, raises, raises_async
+from support import Ended, FakeBoard, raises, raises_async, supervisor_of
 
 from agent.errors import AgentError, StorageError
-from agent.supervisor import Supervisor
-
-
-def make(board, lines=None):
-    return Supervisor(board, quiet_log([] if lines is None else lines), board.nvs("fl_state"))
 
 
 class Ticking(FakeBoard):
@@ -33,19 +28,19 @@ async def stuck(task):
 
 async def test_a_starved_task_ends_in_a_reset_that_names_it():
     board = Ticking()
-    supervisor = make(board)
+    supervisor = supervisor_of(board)
     supervisor.task("good", forever, 30)
     supervisor.task("bad", stuck, 4)
     await raises_async(Ended, supervisor.run())
     assert board.fed == 1
     board.cause = "hard"
-    boot = make(board).boot
+    boot = supervisor_of(board).boot
     assert boot["why"] == "starved" and boot["intent"]["detail"] == "bad"
 
 
 async def test_the_watchdog_is_not_fed_once_a_task_is_late():
     board = Ticking()
-    supervisor = make(board)
+    supervisor = supervisor_of(board)
     supervisor.task("bad", stuck, 2)
     await raises_async(Ended, supervisor.run())
     assert board.fed == 0
@@ -54,7 +49,7 @@ async def test_the_watchdog_is_not_fed_once_a_task_is_late():
 async def test_a_task_that_raises_starts_again():
     lines = []
     board = FakeBoard()
-    supervisor = make(board, lines)
+    supervisor = supervisor_of(board, lines)
     runs = []
 
     async def fails(task):
@@ -78,14 +73,14 @@ async def test_a_task_that_raises_starts_again():
 
 
 async def test_a_name_is_taken_once():
-    supervisor = make(FakeBoard())
+    supervisor = supervisor_of(FakeBoard())
     supervisor.task("one", forever)
     assert raises(AgentError, supervisor.task, "one", forever).code == "task-exists"
 
 
 def test_an_intent_explains_software_resets_only():
     board = FakeBoard()
-    raises(Ended, make(board).reset, "command", "r1")
+    raises(Ended, supervisor_of(board).reset, "command", "r1")
     for cause, why in (
         ("hard", "command"),
         ("soft", "command"),
@@ -94,21 +89,21 @@ def test_an_intent_explains_software_resets_only():
         ("deep-sleep", ""),
     ):
         board.cause = cause
-        assert make(board).boot["why"] == why, cause
+        assert supervisor_of(board).boot["why"] == why, cause
 
 
 def test_a_board_that_cannot_write_still_resets():
     board = FakeBoard()
-    supervisor = make(board)
+    supervisor = supervisor_of(board)
     board.nvs("fl_state").error = StorageError("nvs-full")
     raises(Ended, supervisor.reset, "command")
 
 
 def test_a_spoilt_intent_is_no_intent():
     board = FakeBoard()
-    raises(Ended, make(board).reset, "command")
+    raises(Ended, supervisor_of(board).reset, "command")
     board.cause = "hard"
     values = board.nvs("fl_state").values
     for key in values:
         values[key] = values[key][:-1] + b"?"
-    assert make(board).boot["why"] == ""
+    assert supervisor_of(board).boot["why"] == ""

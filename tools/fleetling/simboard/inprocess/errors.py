@@ -7,8 +7,9 @@ The numbers are newlib's, as the ESP32 port has them; they differ from Linux abo
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
-__all__ = ["ERRNO", "BoardError", "error_text"]
+__all__ = ["ERRNO", "BoardError", "error_number", "error_text"]
 
 ERRNO = {
     "EPERM": 1,
@@ -64,3 +65,10 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, builtins.OSError) and args[0] in _NAMES:
         return f"[Errno {args[0]}] {_NAMES[args[0]]}"
     return str(args[0])
+
+
+def error_number(thing: Any) -> Any:
+    """What `thing.errno` gives on the board: the first argument of every OSError."""
+    if isinstance(thing, builtins.OSError) and thing.errno is None:
+        return thing.args[0] if thing.args else None
+    return thing.errno

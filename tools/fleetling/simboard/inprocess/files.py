@@ -43,11 +43,11 @@ class File:
             n = max(0, self._fs.size(handle) - self._fs.tell(handle))
         return self._fs.read(handle, n)
 
-    def _readline(self) -> bytes:
+    def _readline(self, n: int = -1) -> bytes:
         line = b""
-        while not line.endswith(b"\n"):
+        while not line.endswith(b"\n") and len(line) != n:
             start = self._fs.tell(self._open())
-            chunk = self._read(128)
+            chunk = self._read(128 if n < 0 else min(128, n - len(line)))
             if not chunk:
                 break
             end = chunk.find(b"\n") + 1
@@ -60,8 +60,8 @@ class File:
     def read(self, n: int = -1) -> Any:
         return self._read(n)
 
-    def readline(self) -> Any:
-        return self._readline()
+    def readline(self, n: int = -1) -> Any:
+        return self._readline(n)
 
     def readlines(self) -> list[Any]:
         return list(self)
@@ -120,13 +120,8 @@ class TextFile(File):
             if not chunk:
                 return data.decode()
 
-    def readline(self) -> str:
-        return self._readline().decode()
-
-    def write(self, data: Any) -> int:
-        """The number of characters, as it was counted in."""
-        super().write(data)
-        return len(data)
+    def readline(self, n: int = -1) -> str:
+        return self._readline(n).decode()
 
 
 def _cut_short(data: bytes) -> int:

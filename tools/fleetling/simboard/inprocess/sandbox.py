@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import random
+import sys
 from collections import namedtuple
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,13 @@ from typing import Any, NoReturn
 
 from .aio import make_asyncio
 from .console import Console
+from .errors import error_number
 from .files import Volume, make_os
 from .importer import Importer
 from .life import Life
 from .net import Net
 from .shim import chip_module
-from .source import LOOP_HOOK
+from .source import ERRNO_HOOK, LOOP_HOOK, compile_device
 from .stdlib import make_stdlib
 from .system import UNIX_2000, exception_text, make_gc, make_micropython, make_time
 from .tasks import Core, Task
@@ -138,7 +140,29 @@ class Sandbox:
         def execfile(path: str) -> None:
             self.importer.run(path, self.volume.fs().read_file(self.volume.path(path)), {})
 
+        def board_compile(source: Any, path: str, mode: str) -> Any:
+            source = source.encode() if isinstance(source, str) else bytes(source)
+            return compile_device(path, source, mode)
+
+        # A namespace that device code names gets the board's built-ins, not the host's; without
+        # one, the caller's own holds, as CPython would have taken it from the frame.
+        def board_run(run: Any, mode: str) -> Any:
+            def call(source: Any, space: Any = None, local: Any = None) -> Any:
+                code = source
+                if isinstance(source, str | bytes | bytearray):
+                    code = board_compile(source, "<string>", mode)
+                frame = sys._getframe(1)
+                if space is None:
+                    space, local = frame.f_globals, frame.f_locals
+                space.setdefault("__builtins__", names)
+                return run(code, space, space if local is None else local)
+
+            return call
+
         names.update(
+            compile=board_compile,
+            eval=board_run(eval, "eval"),
+            exec=board_run(exec, "exec"),
             __name__="builtins",
             print=board_print,
             pow=board_pow,
@@ -146,6 +170,7 @@ class Sandbox:
             execfile=execfile,
         )
         names[LOOP_HOOK] = self.life.loop
+        names[ERRNO_HOOK] = error_number
         return names
 
     def _modules(self) -> dict[str, Any]:

@@ -194,6 +194,7 @@ class Core:
             self.life.check()
             self._step(task)
             if task is main and task.finished:
+                task.retrieved = True
                 if task.error is not None:
                     raise task.error
                 return task.result

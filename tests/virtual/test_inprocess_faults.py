@@ -6,17 +6,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from both_boards import said_by_both
 
-from fleetling.image.flash import build_flash
-from fleetling.simboard.chip import stock
 from fleetling.simboard.inprocess import Board, Net
-from fleetling.simboard.process.board import ProcessBoard
-
-END = "--- end"
 
 ERRNO = """
 import esp32
@@ -76,21 +71,8 @@ except ImportError: print("refused")
     ],
 )
 def test_both_boards_agree_on(snippet: str, tmp_path: Path) -> None:
-    main = f"{snippet}\nprint({END!r})\n".encode()
-    with Board(files={"main.py": main}) as simulated:
-        simulated.boot(60)
-        here = simulated.console.splitlines()
-    image = build_flash(firmware=stock.build_app(), nvs=b"\xff" * 0x4000, files={"main.py": main})
-    (tmp_path / "flash.bin").write_bytes(image)
-    there: list[str] = []
-    real = ProcessBoard(tmp_path, on_line=there.append)
-    real.start()
-    until = time.monotonic() + 20
-    while END not in there and real.powered and time.monotonic() < until:
-        time.sleep(0.02)
-    real.stop()
-    assert END in there, there
-    assert here[: here.index(END)] == there[: there.index(END)]
+    here, there = said_by_both(snippet, tmp_path)
+    assert here == there
 
 
 @pytest.mark.parametrize(

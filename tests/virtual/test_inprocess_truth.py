@@ -3,17 +3,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
-
-from fleetling.image.flash import build_flash
-from fleetling.simboard.chip import stock
-from fleetling.simboard.inprocess import Board
-from fleetling.simboard.process.board import ProcessBoard
-
-END = "--- end"
+from both_boards import said_by_both
 
 FILES = """
 import os
@@ -122,18 +115,5 @@ print(deflate.DeflateIO(io.BytesIO(b"\\x01\\x03\\x00\\xfc\\xffabc"), deflate.RAW
     ],
 )
 def test_both_boards_say_the_same(snippet: str, tmp_path: Path) -> None:
-    main = f"{snippet}\nprint({END!r})\n".encode()
-    with Board(files={"main.py": main}) as simulated:
-        simulated.boot(60)
-        here = simulated.console.splitlines()
-    image = build_flash(firmware=stock.build_app(), nvs=b"\xff" * 0x4000, files={"main.py": main})
-    (tmp_path / "flash.bin").write_bytes(image)
-    there: list[str] = []
-    real = ProcessBoard(tmp_path, on_line=there.append)
-    real.start()
-    until = time.monotonic() + 20
-    while END not in there and time.monotonic() < until:
-        time.sleep(0.02)
-    real.stop()
-    assert END in there, there
-    assert here[: here.index(END)] == there[: there.index(END)]
+    here, there = said_by_both(snippet, tmp_path)
+    assert here == there

@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/virtual")]
-
-from virtual_fleet import VirtualFleet  # noqa: E402
+sys.path[:0] = [str(ROOT / "tools")]
 
 from fleetling import device  # noqa: E402
 from fleetling.demo.fleet import TemporaryFleet  # noqa: E402
+from fleetling.demo.virtual import VirtualFleet  # noqa: E402
 
 RESIDENT_BUDGET = 24 * 1024  # docs/design.md, 1
 WHOLE_BUDGET = 64 * 1024

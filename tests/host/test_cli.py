@@ -161,3 +161,22 @@ def test_ctrl_c_ends_the_demo_and_leaves_nothing(number: signal.Signals) -> None
         ["pgrep", "--session", str(process.pid)], capture_output=True, text=True, check=False
     )
     assert left.stdout == ""
+
+
+def told_steps(shown: str) -> int:
+    return shown.count("\nok  ")
+
+
+def test_the_demo_in_virtual_time() -> None:
+    done = run("demo", "--virtual")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert told_steps(done.stdout) == 8 and "All 8 steps" in done.stdout
+
+
+def test_without_an_interpreter_the_demo_says_so_and_runs_cpython_boards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MICROPYTHON", str(tmp_path / "none"))
+    done = run("demo")
+    assert done.returncode == 0 and told_steps(done.stdout) == 8
+    assert "does not run" in done.stderr and "CPython boards" in done.stderr

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from virtual_fleet import BASE, START, VirtualFleet
 
+from fleetling.demo.virtual import BASE, START, VirtualFleet
 from fleetling.simboard.inprocess import Board
 
 ROOT = Path(__file__).parents[2]

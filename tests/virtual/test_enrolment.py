@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from virtual_fleet import BASE, START, VirtualFleet
 
+from fleetling.demo.virtual import BASE, START, VirtualFleet
 from fleetling.pki import make_authority
 from fleetling.simboard.inprocess import Board
 

@@ -20,6 +20,8 @@ from fleetling.cli.console import errors, output
 from fleetling.demo.scene import NAMES, Scene
 from fleetling.demo.story import Outcome, Step, play, steps
 from fleetling.demo.view import LivePicture, plain_line, summary
+from fleetling.errors import FleetlingError
+from fleetling.simboard.process.interpreter import find_interpreter
 
 REFRESH_HZ = 8
 PICTURE_WIDTH = 110
@@ -39,12 +41,24 @@ PICTURE_WIDTH = 110
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write the last picture to this file.",
 )
-def command(plain: bool, keep: bool, broker: str | None, svg: Path | None) -> int:
+@click.option("--virtual", is_flag=True, help="CPython boards in virtual time, as lines of log.")
+def command(plain: bool, keep: bool, virtual: bool, broker: str | None, svg: Path | None) -> int:
     """Watch three simulated boards do the main job against a real broker, in under a minute.
 
-    The boards run the agent on the real MicroPython interpreter. They boot, log in by mutual TLS,
-    describe themselves, send heartbeats, obey a command, and survive a reset and a power cut.
+    The boards run the agent on the real MicroPython interpreter. They make their keys, get their
+    certificates, log in by mutual TLS, describe themselves, send heartbeats, obey a command, and
+    survive a reset and a power cut. Where there is no interpreter for this machine, they run on
+    CPython, in virtual time.
     """
+    if not virtual:
+        try:
+            find_interpreter()
+        except FleetlingError as e:
+            errors.print(f"{e.message}.\n{e.hint}", highlight=False)
+            errors.print("Until then: the same story on CPython boards, in virtual time.\n")
+            virtual = True
+    if virtual:
+        return _play_virtually()
     folder = Path(tempfile.mkdtemp(prefix="fleetling-demo-"))
     started = time.monotonic()
     story = steps()
@@ -83,6 +97,19 @@ class _Lines:
             self.picture.line(name, line)
         if not self._live and line.strip():
             output.print(f"    {name:>10} {line}", highlight=False, markup=False, style="dim")
+
+
+def _play_virtually() -> int:
+    from fleetling.demo.virtual_scene import VirtualScene
+
+    story = steps()
+    started = time.monotonic()
+    lines = _Lines(live=False)
+    with VirtualScene(lines.take) as scene:
+        for step in play(scene, story):
+            output.print(plain_line(step), highlight=False, markup=False)
+    output.print(summary(story, time.monotonic() - started), highlight=False)
+    return 1 if any(step.outcome is Outcome.FAILED for step in story) else 0
 
 
 def _play_live(scene: Scene, story: list[Step], picture: LivePicture) -> None:

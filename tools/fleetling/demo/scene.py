@@ -33,6 +33,10 @@ class Scene:
                 on_line=lambda line, name=name: on_line(name, line),  # type: ignore[misc]
             )
 
+    def signed(self) -> int:
+        """How many certificates the hub has signed."""
+        return sum(len(device.certificates) for device in self.fleet.store().devices())
+
     @property
     def broker(self) -> str:
         return self.fleet.broker.kind

@@ -8,17 +8,53 @@ taken for granted: every outcome is read off the broker, as an operator would se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Protocol
 
-from fleetling.demo.scene import Scene
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device, FleetState
 
 __all__ = ["Outcome", "Step", "play", "steps"]
 
 ENROL_S = 20
+
+
+class Scene(Protocol):
+    """What the story acts on."""
+
+    @property
+    def boards(self) -> Mapping[str, Power]: ...
+    @property
+    def operator(self) -> Watcher: ...
+    @property
+    def hub(self) -> Signer: ...
+    def signed(self) -> int:
+        """How many certificates the hub has signed."""
+
+
+class Power(Protocol):
+    """A board's switch."""
+
+    def start(self) -> None: ...
+    def power_cut(self) -> None: ...
+
+
+class Watcher(Protocol):
+    """What an operator sees and may ask."""
+
+    @property
+    def state(self) -> FleetState: ...
+    def wait(self, holds: Callable[[FleetState], bool], timeout_s: float) -> bool: ...
+    def command(self, device_id: str, name: str) -> dict[str, Any]: ...
+
+
+class Signer(Protocol):
+    """The hub."""
+
+    @property
+    def answered(self) -> int: ...
 
 
 class Outcome(Enum):
@@ -72,8 +108,7 @@ def enrol(scene: Scene) -> str:
 
 def log_in(scene: Scene) -> str:
     _expect(scene, "all boards online", _all(scene, lambda device: device.online))
-    devices = scene.fleet.store().devices()
-    signed = sum(len(device.certificates) for device in devices)
+    signed = scene.signed()
     if signed != len(scene.boards):
         raise StepFailed(f"{signed} certificates for {len(scene.boards)} boards")
     return f"{len(scene.boards)} boards online with their own certificates; claims retired"

@@ -8,6 +8,8 @@ when it was refused; errors come at the first read or write; the TLS handshake r
 
 from __future__ import annotations
 
+import types
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .tasks import Core, Suspend, Waiters
@@ -118,8 +120,12 @@ class Stream:
     def close(self) -> None:
         """On the board, too, the socket is closed by `wait_closed`, and by this does nothing."""
 
-    async def wait_closed(self) -> None:
+    # A generator, as all coroutines of the board are: one that a lost life leaves behind is no
+    # matter for CPython's warnings.
+    @types.coroutine
+    def wait_closed(self) -> Generator[None, None, None]:
         self.s.close()
+        yield from ()
 
     aclose = wait_closed
 

@@ -49,7 +49,7 @@ class OnMicroPython(pytest.File):
             is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             if is_test and node.name.startswith("test_"):
                 item = MicroPythonTest.from_parent(self, name=f"{node.name}[micropython]")
-                item.function = node.name
+                item.tested = node.name
                 if slow:
                     item.add_marker(pytest.mark.slow)
                 yield item
@@ -80,15 +80,15 @@ class MicroPythonFailure(Exception):
 
 
 class MicroPythonTest(pytest.Item):
-    function = ""
+    tested = ""
 
     def runtest(self) -> None:
         assert isinstance(self.parent, OnMicroPython)
         results = self.parent.run()
-        if self.function not in results:
+        if self.tested not in results:
             raise MicroPythonFailure(f"did not run:\n{self.parent.output[-4000:]}")
-        if results[self.function]:
-            raise MicroPythonFailure(results[self.function])
+        if results[self.tested]:
+            raise MicroPythonFailure(results[self.tested])
 
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None

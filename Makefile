@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A file's tests stay together: those on MicroPython share one run of the interpreter.
+SPREAD := -n auto --dist loadfile
 STAMP := $(VENV)/.installed
 
 .PHONY: help test quick lint format demo bench clean
@@ -16,10 +18,10 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 test: $(STAMP)  ## Every test, the slow ones too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 quick: $(STAMP)  ## The tests that take no more than a minute
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
 
 lint: $(STAMP)  ## Formatting, types, and what device code may use
 	$(BIN)/ruff format --check .

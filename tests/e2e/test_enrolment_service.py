@@ -267,3 +267,21 @@ def test_boards_on_micropython_enrol_and_keep_their_keys(fleet: TemporaryFleet) 
     for key in keys:
         for form in (key, key.hex().encode(), base64.b64encode(key)[:40]):
             assert form not in elsewhere
+
+
+@pytest.mark.parametrize("make", [expired, of_another_ca])
+def test_a_board_whose_claim_is_not_let_in_says_so(
+    fleet: TemporaryFleet, make: Callable[[TemporaryFleet], Identity]
+) -> None:
+    lines: list[str] = []
+    board = fleet.board(fleet.unproven("a", claim=make(fleet)), on_line=lines.append)
+    with fleet.hub():
+        try:
+            board.start()
+            until = time.monotonic() + 20
+            while not any("link: tls-" in line for line in lines) and time.monotonic() < until:
+                time.sleep(0.05)
+        finally:
+            board.stop()
+    assert any("link: tls-" in line for line in lines), lines
+    assert fleet.store().device("a").certificates == []

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
+from sqlalchemy import create_engine, text
 
 from fleetling.errors import FleetlingError
 from fleetling.hub.enrol import Enroller
@@ -54,11 +55,22 @@ def payload(der: bytes) -> bytes:
     return json.dumps({"csr": base64.b64encode(der).decode()}).encode()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(f"sqlite:///{tmp_path}/hub.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/hub.db"
+    else:
+        url = request.getfixturevalue("postgresql")
+        _empty(url)
+    store = Store(url)
     store.expect(["dev-1", "dev-2"])
     return store
+
+
+def _empty(url: str) -> None:
+    with create_engine(url).begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
 
 
 @pytest.fixture

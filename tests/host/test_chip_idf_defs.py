@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetling import device
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/fleetling/simboard/shims"))
 defs = importlib.import_module("esp_idf_defs")
 flash_module = importlib.import_module("fleetling.simboard.chip.flash")
@@ -59,3 +61,8 @@ def test_both_refuse_the_same_damage(at: int) -> None:
         defs.ImageMetadata.from_bytes(bytes(built))
     with pytest.raises(image.BadImage):
         image.verify(flash_with(0, bytes(built)), 0, 0x180000)
+
+
+def test_the_layout_that_images_are_made_with_is_the_stock_one() -> None:
+    made = defs.PartitionTable.from_csv(device.partition_table("4mb"))
+    assert made.to_binary()[: len(table.STOCK_4MB)] == table.STOCK_4MB

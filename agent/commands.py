@@ -6,11 +6,7 @@ A command is `{"id", "name", "args", "expires"}`, `expires` in Unix seconds; its
 reset the board is remembered across the reset, so a second copy of a message does nothing twice.
 """
 
-import asyncio
-
 from agent import ondemand
-
-_SETTLE_S = 0.3  # for the broker's last acknowledgements to leave the socket
 
 
 class Commands:
@@ -36,7 +32,7 @@ class Commands:
             )
         finally:
             dispatch = None
-            ondemand.release("agent.dispatch", "agent.link.document")
+            ondemand.release("dispatch", "link.document")
         if outcome:
             command_id, reply, after = outcome
             await self._session.publish("up/reply", reply, 1)
@@ -50,6 +46,6 @@ class Commands:
         return self._reset
 
     async def _reset(self, command_id):
-        await self._session.close()
-        await asyncio.sleep(_SETTLE_S)
-        self._supervisor.reset("command", command_id)
+        from agent.leave import leave
+
+        await leave(self._session, self._supervisor, "command", command_id)

@@ -10,8 +10,9 @@ import sys
 
 
 def release(*names):
-    """Forgets these modules (dotted names); whoever still holds a reference keeps its own."""
+    """Forgets these modules of `agent`; whoever still holds a reference keeps its own."""
     for name in names:
+        name = "agent." + name
         if name in sys.modules:
             del sys.modules[name]
             package, _, tail = name.rpartition(".")

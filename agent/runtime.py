@@ -7,7 +7,6 @@ the rest runs: a board that stays up can be helped.
 
 from agent import ondemand
 from agent.supervisor import WATCHDOG_S
-from agent.version import VERSION
 
 
 class Runtime:
@@ -23,12 +22,12 @@ class Runtime:
         self.development = self.state.get_int("dev") == 1
         wiring = None
         ondemand.release(
-            "agent.wiring",
-            "agent.bootcause",
-            "agent.identity.stored",
-            "agent.link.eventlog",
-            "agent.link.join",
-            "agent.storage.nvsmap",
+            "wiring",
+            "bootcause",
+            "identity.stored",
+            "link.eventlog",
+            "link.join",
+            "storage.nvsmap",
         )
 
     def birth(self):
@@ -38,7 +37,7 @@ class Runtime:
         name = self.keyring.own.name if self.keyring else ""
         made = birth.document(self.supervisor, name)
         birth = None
-        ondemand.release("agent.birth")
+        ondemand.release("birth", "facts")
         return made
 
     async def info(self, args):
@@ -46,18 +45,13 @@ class Runtime:
 
     async def run(self):
         """Runs for ever."""
-        boot = self.supervisor.boot
-        self.log.info(
-            "boot",
-            "fleetling {} boot {} after {} {}".format(
-                VERSION, boot["count"], boot["cause"], boot["why"]
-            ),
-        )
-        if self.development:
-            self.log.warning("boot", "development mode: no watchdog")
-        else:
+        from agent.announce import announce
+
+        announce(self)
+        announce = None
+        ondemand.release("announce")
+        if not self.development:
             self.board.start_watchdog(WATCHDOG_S)
-        self.events.add("boot", boot=boot["count"], cause=boot["cause"], why=boot["why"])
         await self.supervisor.run()
 
     def set_development(self, on):

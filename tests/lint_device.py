@@ -33,7 +33,7 @@ PORTABLE = {
 # What only the named files may use: all hardware goes through agent/board.py, and boot.py runs
 # before there is an agent.
 HARDWARE = {"esp", "esp32", "machine", "network", "ntptime", "time"}
-HARDWARE_FILES = {"agent/board.py", "boot.py"}
+HARDWARE_FILES = {"agent/board.py", "agent/facts.py", "boot.py"}
 WINGS = ("identity", "config", "monitor", "update")
 PRINTERS = {"agent/__init__.py", "agent/log.py", "agent/repl.py", "boot.py"}
 

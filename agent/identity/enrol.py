@@ -22,17 +22,17 @@ from agent.link import document
 _PATIENCE_S = (20, 40, 80, 160)  # a hub that is down, or has much to do, is asked again
 _LONGEST_CODE = const(32)
 _MODULES = (
-    "agent.identity.enrol",
-    "agent.identity.vault",
-    "agent.storage.nvsmap",
-    "agent.crypto.csr",
-    "agent.crypto.sign",
-    "agent.crypto.x509",
-    "agent.crypto.p256",
-    "agent.crypto.generator",
-    "agent.crypto.hmac",
-    "agent.crypto.der",
-    "agent.crypto.steps",
+    "identity.enrol",
+    "identity.vault",
+    "storage.nvsmap",
+    "crypto.csr",
+    "crypto.sign",
+    "crypto.x509",
+    "crypto.p256",
+    "crypto.generator",
+    "crypto.hmac",
+    "crypto.der",
+    "crypto.steps",
 )
 
 

@@ -61,10 +61,10 @@ class Keyring:
         )
         vault = None
         ondemand.release(
-            "agent.identity.vault",
-            "agent.storage.nvsmap",
-            "agent.crypto.x509",
-            "agent.crypto.der",
+            "identity.vault",
+            "storage.nvsmap",
+            "crypto.x509",
+            "crypto.der",
         )
 
     def usable(self):

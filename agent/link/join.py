@@ -30,20 +30,22 @@ def parse(data):
 
 async def join(wifi, task):
     """Returns once a network is joined; LinkError when none of them could be."""
+    from agent.facts import wifi_status  # here, for the list of networks is read without hardware
+
     if wifi.connected():
         return
     wifi.board.wlan.active(True)
     for ssid, password in wifi.networks:
-        if await _try(wifi, task, ssid, password):
+        if await _try(wifi, task, ssid, password, wifi_status):
             wifi.joins += 1
             wifi.log.info("wifi", "joined " + ssid)
             return
-        wifi.last_error = "wifi-" + wifi.board.wifi_status()
+        wifi.last_error = "wifi-" + wifi_status(wifi.board.wlan)
         wifi.log.warning("wifi", "{}: {}".format(ssid, wifi.last_error))
     raise LinkError(wifi.last_error or "wifi-none")
 
 
-async def _try(wifi, task, ssid, password):
+async def _try(wifi, task, ssid, password, wifi_status):
     board = wifi.board
     try:
         board.wlan.disconnect()  # a try that still runs makes the next one fail
@@ -60,6 +62,6 @@ async def _try(wifi, task, ssid, password):
         if wifi.connected():
             board.wlan.config(reconnects=_FOR_EVER)
             return True
-        if board.wifi_status() not in ("connecting", "idle"):
+        if wifi_status(board.wlan) not in ("connecting", "idle"):
             break
     return False

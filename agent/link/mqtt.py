@@ -44,8 +44,6 @@ class Mqtt:
         self._error = LinkError("mqtt-closed")  # why there is no connection
         self._writer = None
         self.bytes_in = self.bytes_out = 0
-        self.packets_in = self.packets_out = 0
-        self.oversize = 0
 
     async def connect(
         self, reader, writer, client_id, keepalive_s=60, will=None, timeout_s=20, login=None
@@ -199,7 +197,6 @@ class Mqtt:
                 if not whole and lock is self._lock:
                     self._fail(LinkError("mqtt-closed", "write"))
             self.bytes_out += len(data)
-            self.packets_out += 1
             self._sent = self._ticks_ms()
 
     async def _ask(self, data, number, size):
@@ -257,7 +254,6 @@ class Mqtt:
             shift += 7
         self._qos = head & 0x06
         self._heard = self._ticks_ms()
-        self.packets_in += 1
         return packets.check_head(head, size), size
 
     async def _take(self, kind, size):
@@ -294,7 +290,6 @@ class Mqtt:
             self._on_message(topic, data[:size])
         else:
             await self._pass_over(size)
-            self.oversize += 1
             if self._on_oversize:
                 self._on_oversize(topic, size)
         if number:

@@ -17,11 +17,12 @@ from agent.errors import AgentError, LinkError
 from agent.link.mqtt import Mqtt
 
 _DIALLING = (
-    "agent.link.dial",
-    "agent.link.join",
-    "agent.link.login",
-    "agent.link.sntp",
-    "agent.link.tls",
+    "facts",
+    "link.dial",
+    "link.join",
+    "link.login",
+    "link.sntp",
+    "link.tls",
 )
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
@@ -111,14 +112,9 @@ class Session:
         """Looks at once at what there is to send."""
         self._woken.set()
 
-    async def close(self):
-        """Says good-bye, so that a wanted reset is not taken for a loss."""
-        if self._connected:
-            try:
-                await self.publish("online", {"online": False}, 1, True)
-                await self._mqtt.disconnect()
-            except (LinkError, OSError) as e:
-                self._log.warning("link", "good-bye lost: {}".format(e.args[0]))
+    async def disconnect(self):
+        """Takes leave of the broker, which then sends no last will."""
+        await self._mqtt.disconnect()
 
     # --- the round
 

@@ -34,8 +34,6 @@ class Heartbeat:
             if self._session.connected():
                 try:
                     await self._session.publish("up/health", self.figures())
-                except LinkError as e:
-                    self._supervisor.log.debug(
-                        "health", e.code
-                    )  # the session reports the loss itself
+                except LinkError:
+                    pass  # the session reports the loss itself
             await task.sleep(self._interval_s)

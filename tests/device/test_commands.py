@@ -21,7 +21,10 @@ class FakeSession:
     async def publish(self, topic, document, qos=0, retain=False):
         self.sent.append((topic, document))
 
-    async def close(self):
+    def connected(self):
+        return True
+
+    async def disconnect(self):
         self.closed = True
 
 

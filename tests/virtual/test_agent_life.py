@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from fleetling import device
 from fleetling.demo.virtual import BASE, START, VirtualFleet
+from fleetling.image.flash import build_flash, first_files
+from fleetling.image.nvs import build_nvs
+from fleetling.simboard.chip import stock
 from fleetling.simboard.inprocess import Board
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +82,19 @@ def test_what_runs_once_is_released(fleet: VirtualFleet) -> None:
     ):
         assert f"agent.{name}" not in loaded
     assert not [name for name in loaded if name.startswith(("agent.crypto.", "agent.update."))]
+
+
+def test_what_is_resident_fits_its_budget(fleet: VirtualFleet) -> None:
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        loaded = {name for name in board.sandbox.importer.modules if name.startswith("agent")}
+    resident = 0
+    for path, data in device.slot_files("1").items():
+        module = path.removesuffix(".mpy").removesuffix("/__init__").replace("/", ".")
+        if module in loaded:
+            loaded.remove(module)
+            resident += len(data)
+    assert not loaded and resident <= 24 * 1024, resident  # docs/design.md, 1
 
 
 def test_the_summary_at_the_prompt(fleet: VirtualFleet) -> None:
@@ -172,9 +189,6 @@ def test_two_hundred_forced_reconnects_lose_no_event(fleet: VirtualFleet) -> Non
 
 
 def test_a_board_that_was_never_provisioned_says_so_and_stays_up(fleet: VirtualFleet) -> None:
-    from fleetling.image.flash import build_flash, first_files
-    from fleetling.simboard.chip import stock
-
     image = build_flash(
         firmware=stock.build_app(), nvs=b"\xff" * 0x4000, files=first_files("1", compiled=False)
     )
@@ -233,13 +247,14 @@ def test_a_power_cut_at_every_operation_of_the_first_boot(fleet: VirtualFleet) -
 
 
 def test_a_damaged_slot_falls_back_and_no_slot_leaves_a_prompt(fleet: VirtualFleet) -> None:
-    from fleetling.image.flash import build_flash, first_files
-    from fleetling.image.nvs import build_nvs
-    from fleetling.simboard.chip import stock
-
     files = first_files("1.0.0", compiled=False)
-    other = {path.replace("slots/a/", "slots/b/"): data for path, data in files.items()}
-    damaged = {**other, **files, "slots/a/agent/log.py": files["slots/a/agent/log.py"] + b"#"}
+    good = {path.replace("slots/a/", "slots/b/"): data for path, data in files.items()}
+    log = {"agent/log.py": files["slots/a/agent/log.py"]}
+    damaged = {
+        **good,
+        "slots/a/manifest.json": device.manifest("1.0.0", log),
+        "slots/a/agent/log.py": log["agent/log.py"] + b"#",
+    }
     nvs = build_nvs(fleet.provision())
     image = build_flash(firmware=stock.build_app(), nvs=nvs, files=damaged)
     with Board(image, net=fleet.net, air=fleet.air, unix=START) as board:

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""What the hardware says only now and then. Loaded for the birth document and while joining Wi-Fi.
+
+With `board`, the only module that imports machine, esp32 and network.
+"""
+
+import binascii
+
+import esp32
+import machine
+import network
+
+_WIFI = {
+    network.STAT_IDLE: "idle",
+    network.STAT_CONNECTING: "connecting",
+    network.STAT_GOT_IP: "connected",
+    network.STAT_NO_AP_FOUND: "no-ap",
+    network.STAT_WRONG_PASSWORD: "wrong-password",
+}
+
+
+def wifi_status(wlan):
+    """A word: idle, connecting, connected, no-ap, wrong-password or failed."""
+    return _WIFI.get(wlan.status(), "failed")
+
+
+def unique_id():
+    return binascii.hexlify(machine.unique_id()).decode()
+
+
+def mac(wlan):
+    return binascii.hexlify(wlan.config("mac")).decode()
+
+
+def partition():
+    """The label of the app partition that runs."""
+    return esp32.Partition(esp32.Partition.RUNNING).info()[4]

@@ -10,13 +10,13 @@ from agent.supervisor import WATCHDOG_S
 
 
 class Runtime:
-    """Attributes: board, log, state, supervisor, clock, events; keyring, wifi and session are None
-    where the board has no identity, and `identity_error` says why."""
+    """Attributes: board, log, state, supervisor, clock, events; keyring, wifi, session and config
+    are None where the board has no identity, and `identity_error` says why."""
 
     def __init__(self):
         from agent import wiring
 
-        self.keyring = self.wifi = self.session = None
+        self.keyring = self.wifi = self.session = self.config = None
         self.identity_error = ""
         wiring.build(self)
         self.development = self.state.get_int("dev") == 1

@@ -11,13 +11,15 @@ from micropython import const
 from agent import bootcause
 from agent.board import Board
 from agent.commands import Commands
+from agent.config import change, schema
+from agent.config.wing import Config, release
 from agent.errors import AgentError
 from agent.identity import stored
 from agent.identity.keyring import Keyring
 from agent.link.clock import Clock
 from agent.link.events import Events
 from agent.link.join import parse
-from agent.link.session import LONGEST_PAUSE_S, Session
+from agent.link.session import Session
 from agent.link.wifi import Wifi
 from agent.log import Log
 from agent.monitor.heartbeat import Heartbeat
@@ -26,7 +28,6 @@ from agent.storage.nvsmap import open_nvs
 from agent.supervisor import Supervisor
 
 _LINK_DEADLINE_S = const(45)
-_HEARTBEAT_S = const(60)
 _NTP = b"pool.ntp.org"
 
 
@@ -43,8 +44,7 @@ def build(runtime):
     except AgentError as e:
         log.error("storage", e.code)
     factory = stored.source(open_nvs(board, "fl_factory"), log)
-    server = (factory.get("ntp") or _NTP).decode()
-    runtime.clock = Clock(board, log, runtime.state, server)
+    runtime.clock = Clock(board, log, runtime.state, _NTP.decode())
     runtime.events = Events(log, runtime.clock)
     try:
         runtime.keyring = _keyring(runtime, factory)
@@ -68,36 +68,62 @@ def _keyring(runtime, factory):
     return made if made.identity() else None
 
 
-def _settings(factory, log):
+def _config(runtime, factory, networks):
+    """The settings wing. What the flashing tool gave is its lowest layer."""
+    log = runtime.log
     try:
-        settings = json.loads(factory.get("conf") or b"{}")
+        given = json.loads(factory.get("conf") or b"{}")
     except ValueError:
-        settings = None
-    if isinstance(settings, dict):
-        return settings
-    log.error("config", "factory-conf")
-    return {}
+        given = None
+    if not isinstance(given, dict):
+        log.error("config", "factory-conf")
+        given = {}
+    given["wifi"] = [list(network) for network in networks]
+    given["broker"] = factory.get("broker").decode()
+    given["ntp"] = (factory.get("ntp") or _NTP).decode()
+    store = open_nvs(runtime.board, "fl_conf")
+    table, _ = schema.table(None)
+    settings = change.load(store, log, table, given)
+    release()
+    return Config(runtime.board, log, store, settings, None)
 
 
 def _wire_link(runtime, factory):
     log, supervisor, keyring = runtime.log, runtime.supervisor, runtime.keyring
-    settings = _settings(factory, log)
-    networks = parse(factory.get("wifi") or b"[]")
-    runtime.wifi = Wifi(runtime.board, log, networks)
+    config = runtime.config = _config(runtime, factory, parse(factory.get("wifi") or b"[]"))
+    settings = config.settings
+    runtime.wifi = Wifi(runtime.board, log, settings)
     session = runtime.session = Session(
-        supervisor,
-        keyring,
-        runtime.wifi,
-        runtime.clock,
-        runtime.events,
-        settings.get("reconnect_s", LONGEST_PAUSE_S),
+        supervisor, keyring, runtime.wifi, runtime.clock, runtime.events, settings
     )
     keyring.wire(session)
     Commands(supervisor, session, runtime.clock)
     supervisor.command("info", runtime.info)
     session.on_connect(lambda: ("up/birth", runtime.birth()))
-    interval_s = settings.get("heartbeat_s", _HEARTBEAT_S)
-    heartbeat = Heartbeat(supervisor, session, runtime.wifi, interval_s)
+    config.wire(session)
+    _listen(runtime, config)
+    heartbeat = Heartbeat(supervisor, session, runtime.wifi, settings)
     supervisor.task("link", session.run, _LINK_DEADLINE_S)
     supervisor.task("health", heartbeat.run)
     supervisor.task("identity", keyring.run)
+    supervisor.task("config", config.run)
+
+
+def _listen(runtime, config):
+    settings = config.settings
+
+    def wifi_changed():
+        runtime.wifi.leave()
+        config.reconnect()
+
+    def broker_changed():
+        runtime.keyring.move(settings["broker"])
+        config.reconnect()
+
+    settings.on_change(("wifi",), wifi_changed)
+    settings.on_change(("broker",), broker_changed)
+    settings.on_change(("log_level",), lambda: runtime.log.set_level(settings["log_level"]))
+    settings.on_change(("ntp",), lambda: runtime.clock.use(settings["ntp"]))
+    runtime.keyring.move(settings["broker"])
+    runtime.log.set_level(settings["log_level"])
+    runtime.clock.use(settings["ntp"])

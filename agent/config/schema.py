@@ -27,7 +27,7 @@ AGENT = {
     "wifi": ("wifi", [], 1, 4, None, 3),
     "broker": ("endpoint", "", 3, 96, None, 2),
     "ntp": ("str", "pool.ntp.org", 1, 64, None, 0),
-    "heartbeat_s": ("int", 60, 1, 86400, None, 0),
+    "heartbeat_s": ("float", 60, 0.1, 86400, None, 0),
     "reconnect_s": ("int", 300, 0, 3600, None, 0),
     "name": ("str", "", 0, 32, None, 0),
     "location": ("str", "", 0, 64, None, 0),

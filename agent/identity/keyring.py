@@ -67,6 +67,13 @@ class Keyring:
             "crypto.der",
         )
 
+    def move(self, endpoint):
+        """Logs in at "host:port" from now on; the claims' door stays where it is."""
+        host, _, port = endpoint.rpartition(":")
+        for identity in (self.own, self._proven, self._next):
+            if identity:
+                identity.endpoint = (host, int(port))
+
     def usable(self):
         """Whether there is any identity to log in with."""
         return self.identity() is not None

@@ -37,6 +37,9 @@ class Clock:
         """Unix seconds, never below the floor."""
         return max(self._board.unix_time(), self.floor)
 
+    def use(self, server):
+        self._server = server
+
     def uptime_s(self):
         return self._board.uptime_s()
 

@@ -35,7 +35,7 @@ async def join(wifi, task):
     if wifi.connected():
         return
     wifi.board.wlan.active(True)
-    for ssid, password in wifi.networks:
+    for ssid, password in wifi.settings["wifi"]:
         if await _try(wifi, task, ssid, password, wifi_status):
             wifi.joins += 1
             wifi.log.info("wifi", "joined " + ssid)
@@ -47,10 +47,7 @@ async def join(wifi, task):
 
 async def _try(wifi, task, ssid, password, wifi_status):
     board = wifi.board
-    try:
-        board.wlan.disconnect()  # a try that still runs makes the next one fail
-    except OSError:
-        pass  # it was not connected
+    wifi.leave()  # a try that still runs makes the next one fail
     try:
         board.wlan.config(reconnects=_RECONNECTS)
         board.wlan.connect(ssid, password)

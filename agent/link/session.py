@@ -26,7 +26,6 @@ _DIALLING = (
 )
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
-LONGEST_PAUSE_S = const(300)
 _LOOK_S = const(1)  # at the keep-alive and the Wi-Fi
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
@@ -34,7 +33,7 @@ _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
 
 
-def pause_s(attempt, random_byte, longest_s=LONGEST_PAUSE_S):
+def pause_s(attempt, random_byte, longest_s):
     """Seconds to wait before try `attempt` (0, 1, 2...): twice as long each time, and of that a
     random half (`random_byte`, 0 to 255), within a bound."""
     longest = min(longest_s, _FIRST_PAUSE_S << min(attempt, 9))
@@ -48,12 +47,12 @@ class Session:
     certificate: `connected()` is False, and nothing but the enrolment topics is used.
     """
 
-    def __init__(self, supervisor, keyring, wifi, clock, events, longest_pause_s=LONGEST_PAUSE_S):
+    def __init__(self, supervisor, keyring, wifi, clock, events, settings):
         self._supervisor = supervisor
         self._board = supervisor.board
         self._log = supervisor.log
         self._keyring = keyring
-        self._longest_pause_s = longest_pause_s
+        self._settings = settings
         self._wifi = wifi
         self._clock = clock
         self._events = events
@@ -128,12 +127,14 @@ class Session:
                 self._fail(e)
             if self._board.uptime_s() - started > _STEADY_S:
                 attempt = 0
-            await task.sleep(pause_s(attempt, self._board.random(1)[0], self._longest_pause_s))
+            await task.sleep(
+                pause_s(attempt, self._board.random(1)[0], self._settings["reconnect_s"])
+            )
             attempt += 1
 
     def _fail(self, e):
-        if e.code == "identity-changed":
-            self._log.info("link", "again, with another identity")
+        if e.code in ("identity-changed", "settings-changed"):
+            self._log.info("link", "again: " + e.code)
             return
         self.last_error = e.code
         self.failures[e.code] = self.failures.get(e.code, 0) + 1

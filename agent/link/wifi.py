@@ -3,15 +3,24 @@
 
 
 class Wifi:
-    def __init__(self, board, log, networks):
+    """`settings["wifi"]`: [[ssid, password], ...], the most wanted first."""
+
+    def __init__(self, board, log, settings):
         self.board = board
         self.log = log
-        self.networks = networks
+        self.settings = settings
         self.joins = 0
         self.last_error = ""
 
     def connected(self):
         return self.board.wlan.isconnected()
+
+    def leave(self):
+        """The next join is to a network of the list as it is then."""
+        try:
+            self.board.wlan.disconnect()
+        except OSError:
+            pass  # it was not connected
 
     def rssi(self):
         """Signal in dBm, or None."""

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Heartbeats: the board's figures, at a steady interval, while it is connected."""
 
+from micropython import const
+
 from agent.errors import LinkError
+
+_STEP_S = const(5)
 
 
 class Heartbeat:
-    def __init__(self, supervisor, session, wifi, interval_s):
+    def __init__(self, supervisor, session, wifi, settings):
         self._supervisor = supervisor
         self._session = session
         self._wifi = wifi
-        self._interval_s = interval_s
+        self._settings = settings
 
     def figures(self):
         """The heartbeat's document. Bytes, seconds, milliseconds, dBm, degrees Celsius."""
@@ -36,4 +40,12 @@ class Heartbeat:
                     await self._session.publish("up/health", self.figures())
                 except LinkError:
                     pass  # the session reports the loss itself
-            await task.sleep(self._interval_s)
+            await self._wait(task)
+
+    async def _wait(self, task):
+        """For one interval, as it is set: a shorter one counts at once."""
+        waited = 0
+        while waited < self._settings["heartbeat_s"]:
+            step = min(_STEP_S, self._settings["heartbeat_s"] - waited)
+            await task.sleep(step)
+            waited += step

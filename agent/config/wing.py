@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Settings and the broker: what is desired comes in, what is in force goes out.
+
+A change that may cut the board off is on trial: every such change ends the connection, and only
+one that was made with the new settings confirms them. Otherwise they are undone at the deadline,
+or by any reset.
+"""
+
+from micropython import const
+
+from agent import ondemand
+from agent.errors import LinkError
+
+_LOOK_S = const(5)  # at the trial's deadline
+
+
+class Config:
+    """`store` is the NVS namespace fl_conf, `application` the settings of its manifest."""
+
+    def __init__(self, board, log, store, settings, application):
+        self.board = board
+        self.log = log
+        self.store = store
+        self.settings = settings
+        self.application = application
+
+    def wire(self, session):
+        self._session = session
+        session.on("down/desired", self._desired)
+        session.on_connect(lambda: ("up/reported", self._do("reached")))
+
+    def _do(self, name, *args):
+        from agent.config import desk
+
+        try:
+            return getattr(desk, name)(self, *args)
+        finally:
+            desk = None
+            release()
+
+    async def _desired(self, payload):
+        report = self._do("desired", payload)
+        if report is not None:
+            await self._session.publish("up/reported", report, 1, True)
+
+    async def run(self, task):
+        """Undoes a trial at its deadline."""
+        while True:
+            await task.sleep(_LOOK_S)
+            if self.settings.overdue(self.board.uptime_s()):
+                self._do("undo")
+
+    def reconnect(self):
+        """A listener for what the link is made with."""
+        self._session.end(LinkError("settings-changed"))
+
+
+def release():
+    ondemand.release(
+        "config.desk",
+        "config.change",
+        "config.schema",
+        "config.stored",
+        "config.trial",
+        "link.document",
+    )

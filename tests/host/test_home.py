@@ -98,6 +98,25 @@ def test_an_init_that_was_interrupted_leaves_nothing_in_the_way(
     assert create(tmp_path, PLAN).text("name") == "farm"
 
 
+def test_an_init_that_was_cut_before_its_last_step_is_finished(tmp_path: Path) -> None:
+    made = create(tmp_path, PLAN)
+    (tmp_path / UNFINISHED).mkdir()
+    (tmp_path / "fleetling.toml").rename(tmp_path / UNFINISHED / "fleetling.toml")
+    key = made.secret("fleet-ca.key").read_bytes()
+    assert create(tmp_path, PLAN).secret("fleet-ca.key").read_bytes() == key
+    (tmp_path / "fleetling.toml").unlink()
+    with pytest.raises(FleetlingError, match="no fleetling"):
+        create(tmp_path, PLAN)
+
+
+def test_again_does_not_bring_a_revoked_device_back(fleet: Home) -> None:
+    list(provisioner(fleet).run([Order("a")]))
+    Store(fleet.database).revoke("a")
+    with pytest.raises(FleetlingError, match="was revoked"):
+        list(provisioner(fleet).run([Order("a")], again=True))
+    assert Store(fleet.database).device("a").status == "revoked"
+
+
 def test_the_fleet_is_found_from_below(fleet: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     below = fleet.folder / "a/b"
     below.mkdir(parents=True)
@@ -148,6 +167,8 @@ def test_run_again_it_goes_on_where_it_was(fleet: Home) -> None:
 def test_orders_are_looked_at_before_the_first_key_is_made() -> None:
     with pytest.raises(FleetlingError, match="there twice"):
         check_orders([Order("a"), Order("b"), Order("a")])
+    with pytest.raises(FleetlingError, match="cannot be joined"):
+        check_orders([Order("a"), Order("b", [("n" * 33, "")])])
     for name in ("A", "", "a" * 33, "claim-a", "hub", "operator", "a/b", "a+"):
         with pytest.raises(FleetlingError, match="cannot be a device id"):
             check_orders([Order(name)])
@@ -164,6 +185,7 @@ def test_csv_files(tmp_path: Path) -> None:
         ("id\n", "names no board"),
         ("id\na\nB\n", "line 3"),
         ("id\na,b\n", "line 2"),
+        ("id,password\na,secret\n", "line 2"),
     ):
         path.write_text(text)
         with pytest.raises(FleetlingError, match=words):

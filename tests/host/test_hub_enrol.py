@@ -188,3 +188,16 @@ def test_the_list_of_devices(enroller: Enroller, store: Store) -> None:
         ("dev-3", "expected"),
     ]
     assert [made.device_id for made in store.revoked()] == ["dev-1"]
+
+
+def test_a_revocation_between_the_question_and_the_signature_wins(store: Store) -> None:
+    ask(Enroller(store, sign), "dev-1", payload(csr("dev-1", new_key())))
+
+    def revoked_meanwhile(request: x509.CertificateSigningRequest) -> x509.Certificate:
+        store.revoke("dev-1")
+        return sign(request)
+
+    slow = Enroller(store, revoked_meanwhile)
+    assert renew(slow, "dev-1", payload(csr("dev-1", new_key())))["error"] == "enrol-revoked"
+    device = store.device("dev-1")
+    assert [row.revoked_at is not None for row in device.certificates] == [True]

@@ -104,13 +104,24 @@ def create(folder: Path, plan: Plan) -> Home:
         FleetlingError: there is one already, or what stands there is in the way.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SETTINGS, "secrets", "hub.db"):
+    unfinished = folder / UNFINISHED
+    if (folder / SETTINGS).exists():
+        raise FleetlingError(
+            f"{folder} already holds a fleet",
+            "Nothing was changed. Choose another folder with --fleet.",
+        )
+    if (folder / "secrets").exists() and (unfinished / SETTINGS).exists():
+        # An init that was cut between its last two steps: the keys are whole.
+        _ignore(folder)
+        (unfinished / SETTINGS).rename(folder / SETTINGS)
+        unfinished.rmdir()
+        return Home(folder)
+    for name in ("secrets", "hub.db"):
         if (folder / name).exists():
             raise FleetlingError(
-                f"{folder} already holds a fleet, or a part of one: {name}",
-                "Nothing was changed. Choose another folder with --fleet.",
+                f"{folder} holds {name}, but no {SETTINGS}",
+                f"Bring {SETTINGS} back, or choose another folder with --fleet.",
             )
-    unfinished = folder / UNFINISHED
     if unfinished.exists():
         shutil.rmtree(unfinished)  # an init that was interrupted; nobody has used its keys
     unfinished.mkdir(mode=0o700)

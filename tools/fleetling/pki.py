@@ -167,8 +167,13 @@ class Authority:
         names: list[x509.GeneralName] = []
         for host in hosts:
             try:
-                names.append(x509.IPAddress(ipaddress.ip_address(host)))
+                names.append(x509.IPAddress(ipaddress.ip_address(host.strip("[]"))))
             except ValueError:
+                if not host.isascii():
+                    raise FleetlingError(
+                        f"{host!r} is no name that a certificate can carry",
+                        "Give its ASCII form (xn--...), as boards dial it.",
+                    ) from None
                 names.append(x509.DNSName(host))
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._issue(

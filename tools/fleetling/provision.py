@@ -46,6 +46,12 @@ def check_orders(orders: list[Order]) -> None:
     """Looks at all of them before the first key is made."""
     for order in orders:
         check_device_id(order.device_id)
+        for ssid, password in order.wifi:
+            if not 0 < len(ssid.encode()) <= 32 or len(password.encode()) > 63:
+                raise FleetlingError(
+                    f"The network of {order.device_id} cannot be joined",
+                    "A name has 1 to 32 bytes, a password at most 63.",
+                )
     twice = [name for name, count in Counter(o.device_id for o in orders).items() if count > 1]
     if twice:
         raise FleetlingError(
@@ -84,6 +90,8 @@ def _order(path: Path, line: int, row: dict[str, str]) -> Order:
     except FleetlingError as e:
         raise FleetlingError(f"{path}, line {line}: {e.message}", e.hint) from e
     ssid = row.get("ssid", "")
+    if row.get("password") and not ssid:
+        raise FleetlingError(f"{path}, line {line}: a password without ssid", "Give both.")
     return Order(device_id, [(ssid, row.get("password", ""))] if ssid else [])
 
 
@@ -152,9 +160,17 @@ class Provisioner:
                 yield order, False
                 continue
             if self._store.expect([order.device_id]) == 0 and again:
-                self._store.allow_again(order.device_id)
+                self._allow_again(order.device_id)
             self._make(order, None)
             yield order, True
+
+    def _allow_again(self, device_id: str) -> None:
+        if self._store.device(device_id).revoked_at is not None:
+            raise FleetlingError(
+                f"{device_id} was revoked",
+                f"If it may come back: fleetling device allow-enrol {device_id}",
+            )
+        self._store.allow_again(device_id)
 
     def store_ready(self, order: Order, identity: Identity) -> None:
         """Provisions one board with an identity from another PKI."""

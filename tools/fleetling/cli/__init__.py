@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 import rich_click as click
+from rich.markup import escape
 
 import fleetling
 from fleetling.cli.console import errors
@@ -76,8 +77,8 @@ def main() -> None:
         errors.print("Interrupted; nothing is left running.")
         sys.exit(130)
     except FleetlingError as e:
-        errors.print(f"[bold red]Error:[/] {e.message}", highlight=False)
+        errors.print(f"[bold red]Error:[/] {escape(e.message)}", highlight=False)
         if e.hint:
-            errors.print(e.hint, highlight=False)
+            errors.print(escape(e.hint), highlight=False)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

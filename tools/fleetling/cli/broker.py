@@ -28,9 +28,8 @@ def command() -> None:
 def config(user: str | None, fleet: Path | None) -> None:
     """Write mosquitto's files: listeners, rules, and the list of revoked certificates."""
     place = home.find(fleet)
-    files = broker_files(place)
     count = write_revoked(place, authority(place, "fleet-ca"), Store(place.database))
-    path = write_mosquitto(files, place.folder / "broker", user=user)
+    path = write_mosquitto(broker_files(place), place.folder / "broker", user=user)
     output.print(
         f"{path}\n{count} certificates revoked.\n"
         f"Start it:              mosquitto -c {path}\n"
@@ -46,6 +45,7 @@ def config(user: str | None, fleet: Path | None) -> None:
 def run(kind: str | None, fleet: Path | None) -> None:
     """Run a broker here until Ctrl-C, to try a fleet out."""
     place = home.find(fleet)
+    write_revoked(place, authority(place, "fleet-ca"), Store(place.database))
     files = broker_files(place)
     with LocalBroker(files, place.folder / "broker", kind=kind or "") as broker:
         output.print(

@@ -112,4 +112,8 @@ def revoke(device_id: str, yes: bool, fleet: Path | None) -> None:
 def allow_enrol(device_id: str, fleet: Path | None) -> None:
     """Let a device ask for a certificate once more: a new board under an old id, a reset one."""
     Store(home.find(fleet).database).allow_again(device_id)
-    output.print(f"{device_id} may enrol once more, with a new key.", highlight=False)
+    output.print(
+        f"{device_id} may enrol once more, with a new key. Certificates that it has stay good: "
+        f"if the old board is lost, revoke first.",
+        highlight=False,
+    )

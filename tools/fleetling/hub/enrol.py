@@ -90,9 +90,11 @@ class Enroller:
             return der
         # Another hub, or another request of this device, was faster.
         before = self._store.answered(request.tag)
-        if before is None:
-            raise EnrolRefused("enrol-used", "this id has its certificate", request.tag)
-        return before.der
+        if before is not None:
+            return before.der
+        if self._store.device(request.device_id).revoked_at is not None:
+            raise EnrolRefused("enrol-revoked", "the device was revoked", request.tag)
+        raise EnrolRefused("enrol-used", "this id has its certificate", request.tag)
 
 
 def _in_force(device: Device) -> bool:

@@ -122,7 +122,10 @@ class Store:
         return added
 
     def allow_again(self, device_id: str) -> None:
-        """Lets a known device enrol once more, with a new key."""
+        """Lets a known device enrol once more, with a new key, also one that was revoked.
+
+        The certificates that it has stay as they are: its board may go on until the new one comes.
+        """
         with self.session() as session:
             device = _known(session, device_id)
             device.enrolments_left = 1
@@ -131,9 +134,10 @@ class Store:
     def revoke(self, device_id: str) -> int:
         """Revokes a device and all its certificates; how many certificates that were."""
         with self.session() as session:
-            device = _known(session, device_id)
+            device = _known(session, device_id, lock=True)
             device.revoked_at = device.revoked_at or _now()
             device.enrolments_left = 0
+            session.flush()
             valid = [made for made in device.certificates if made.revoked_at is None]
             for made in valid:
                 made.revoked_at = _now()
@@ -182,28 +186,31 @@ class Store:
             counts: whether it uses up one of the device's enrolments (a renewal does not).
 
         Returns:
-            False when the device has no enrolment left, or when another hub was faster with this
-            request or key; nothing is stored then.
+            False when the device was revoked or has no enrolment left, or when another hub was
+            faster with this request or key; nothing is stored then.
         """
         certificate.signed_at = _now()
         try:
             with self.session() as session:
+                # It locks the device's row, so that a revocation comes before it or after it.
+                allowed = update(Device).where(
+                    Device.id == certificate.device_id, Device.revoked_at.is_(None)
+                )
                 if counts:
-                    taken = session.execute(
-                        update(Device)
-                        .where(Device.id == certificate.device_id, Device.enrolments_left > 0)
-                        .values(enrolments_left=Device.enrolments_left - 1)
-                    )
-                    if taken.rowcount != 1:  # type: ignore[attr-defined]
-                        return False
+                    allowed = allowed.where(Device.enrolments_left > 0)
+                taken = session.execute(
+                    allowed.values(enrolments_left=Device.enrolments_left - int(counts))
+                )
+                if taken.rowcount != 1:  # type: ignore[attr-defined]
+                    return False
                 session.add(certificate)
         except IntegrityError:
             return False
         return True
 
 
-def _known(session: Session, device_id: str) -> Device:
-    device = session.get(Device, device_id)
+def _known(session: Session, device_id: str, *, lock: bool = False) -> Device:
+    device = session.get(Device, device_id, with_for_update=lock or None)
     if device is None:
         raise FleetlingError(
             f"No device {device_id!r} is known", "`fleetling device list` shows those that are."

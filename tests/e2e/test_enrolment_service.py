@@ -23,9 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy.exc import OperationalError
 
 from fleetling.demo.fleet import HOST, TemporaryFleet
 from fleetling.fleet.state import PREFIX
+from fleetling.hub import service
 from fleetling.hub.enrol import Enroller
 from fleetling.pki import Identity, make_authority
 
@@ -208,6 +210,30 @@ def test_a_hub_killed_between_signing_and_answering_signs_once(fleet: TemporaryF
             answer = client.hear()
     (row,) = fleet.store().device("a").certificates
     assert base64.b64decode(answer["certificate"]) == row.der
+
+
+@dataclass
+class Away:
+    """An enroller whose database is away for a while."""
+
+    enroller: Enroller
+    times: int
+
+    def answer(self, name: str, payload: bytes) -> bytes:
+        if self.times:
+            self.times -= 1
+            raise OperationalError("SELECT", None, Exception("locked"))
+        return self.enroller.answer(name, payload)
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_request(
+    fleet: TemporaryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_S", 0.2)
+    fleet.store().expect(["a"])
+    with fleet.hub() as hub, claim(fleet, "a") as client:
+        hub._enroller = Away(hub._enroller, 3)  # type: ignore[assignment]
+        assert "certificate" in client.ask(request("a"))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy.exc import DBAPIError
 
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX
@@ -30,6 +31,7 @@ log = logging.getLogger("fleetling.hub")
 REQUESTS = f"{PREFIX}+/up/enrol"
 SHARED = f"$share/fleetling-hub/{REQUESTS}"
 ANSWER_S = 20
+RETRY_S = 2
 
 
 class Hub:
@@ -58,6 +60,8 @@ class Hub:
         self._enroller = enroller
         self._host, self._port = host, port
         self._subscribed = threading.Event()
+        self._stopped = threading.Event()
+        self._refused = False
         self._inbox: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -71,7 +75,7 @@ class Hub:
         client.reconnect_delay_set(1, 60)
         client.on_connect = self._connected
         client.on_message = self._received
-        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_subscribe = self._subscription
         self._client = client
         self.answered = 0
 
@@ -83,6 +87,12 @@ class Hub:
             return
         client.subscribe(self._requests, qos=1)
         log.info("on the broker at %s:%d", self._host, self._port)
+
+    def _subscription(
+        self, client: mqtt.Client, data: Any, number: int, reasons: list[Any], properties: Any
+    ) -> None:
+        self._refused = any(reason.is_failure for reason in reasons)
+        self._subscribed.set()
 
     def _received(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
         # The network thread only passes it on: signing waits for the database.
@@ -102,7 +112,7 @@ class Hub:
                 "Is it running, and does its certificate name this host?",
             ) from e
         self._client.loop_start()
-        if not self._subscribed.wait(ANSWER_S):
+        if not self._subscribed.wait(ANSWER_S) or self._refused:
             self._client.loop_stop()
             raise FleetlingError(
                 f"The broker at {self._host}:{self._port} does not let the hub in",
@@ -113,7 +123,9 @@ class Hub:
         """Answers requests until `stop` is called; `on_answer` hears each sender's name."""
         while (message := self._inbox.get()) is not None:
             name = message.topic[len(PREFIX) :].partition("/")[0]
-            answer = self._enroller.answer(name, bytes(message.payload))
+            answer = self._answer(name, bytes(message.payload))
+            if answer is None:
+                return  # stopped; it is not acknowledged, so the next hub gets it
             sent = self._client.publish(f"{PREFIX}{name}/down/enrol", answer, qos=1)
             try:
                 sent.wait_for_publish(ANSWER_S)
@@ -128,8 +140,19 @@ class Hub:
             if on_answer is not None:
                 on_answer(name)
 
+    def _answer(self, name: str, payload: bytes) -> bytes | None:
+        """The answer; a database that is away is waited for, None when the hub is stopped."""
+        while not self._stopped.is_set():
+            try:
+                return self._enroller.answer(name, payload)
+            except DBAPIError as e:
+                log.error("the database does not answer (%s); trying again", type(e).__name__)
+                self._stopped.wait(RETRY_S)
+        return None
+
     def stop(self) -> None:
         """Ends `run` after the request that it is at."""
+        self._stopped.set()
         self._inbox.put(None)
         self._client.disconnect()
         self._client.loop_stop()

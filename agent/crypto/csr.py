@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Writes what a board asks for a certificate with (PKCS#10, RFC 2986), and its key (RFC 5915)."""
+"""Writes what a board asks for a certificate with (PKCS#10, RFC 2986)."""
 
-from binascii import unhexlify
 from hashlib import sha256
 
 from agent.crypto import der
@@ -9,8 +8,6 @@ from agent.crypto.sign import public_key_steps, sign_steps
 
 _VERSION_1 = b"\x02\x01\x00"
 _NO_ATTRIBUTES = b"\xa0\x00"
-_EC_VERSION_1 = b"\x02\x01\x01"
-_SECP256R1 = unhexlify(b"a00a06082a8648ce3d030107")  # [0] namedCurve
 
 
 def request_steps(key, name, point=None):
@@ -34,15 +31,4 @@ def request_steps(key, name, point=None):
     signature = yield from sign_steps(key, sha256(info).digest())
     return der.write(
         der.SEQUENCE, info, der.ECDSA_SHA256, der.write(der.BIT_STRING, b"\x00", signature)
-    )
-
-
-def key_der(key, point):
-    """ECPrivateKey with curve and public key, as load_cert_chain takes it."""
-    return der.write(
-        der.SEQUENCE,
-        _EC_VERSION_1,
-        der.write(der.OCTETS, key),
-        _SECP256R1,
-        der.write(0xA1, der.write(der.BIT_STRING, b"\x00", point)),
     )

@@ -55,7 +55,7 @@ async def obtain(board, log, clock, keyring, task):
         vault.set_next(KEYED, key)
         log.info("identity", "key made")
     point = await finish_async(sign.public_key_steps(key), pause)
-    request = await finish_async(csr.request_steps(key, own.name), pause)
+    request = await finish_async(csr.request_steps(key, own.name, point), pause)
     if state != ENROLLED:  # one that is not let in is asked for again, and kept meanwhile
         vault.set_next(REQUESTED, key)
     answer = await _ask(keyring, task, request)

@@ -74,10 +74,6 @@ class Keyring:
             if identity:
                 identity.endpoint = (host, int(port))
 
-    def usable(self):
-        """Whether there is any identity to log in with."""
-        return self.identity() is not None
-
     def identity(self):
         """The one for the next log-in."""
         other = self._proven or self._claim

@@ -192,13 +192,6 @@ def test_a_request_is_the_same_bytes_each_time():
     assert request != finish(csr.request_steps(KEY, "board-2"))
 
 
-def test_a_key_in_der():
-    point = finish(sign.public_key_steps(KEY))
-    key = csr.key_der(KEY, point)
-    assert len(key) == 121 and key[5:7] == b"\x04\x20" and key[7:39] == KEY
-    assert key.endswith(b"\xa1\x44\x03\x42\x00" + point)
-
-
 def test_public_keys_are_read_in_their_one_encoding():
     point = finish(sign.public_key_steps(KEY))
     spki = der.P256_KEY + point

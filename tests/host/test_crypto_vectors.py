@@ -150,31 +150,6 @@ def test_a_request_becomes_a_certificate_that_the_board_takes() -> None:
     ]
 
 
-def test_the_key_file_loads(tmp_path: Path) -> None:
-    key = KEY.to_bytes(32, "big")
-    made = ec.derive_private_key(KEY, ec.SECP256R1())
-    own = made.public_key().public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-    )
-    der = bytes.fromhex(board(["csr", "key_der", key, own])[0])
-    loaded = serialization.load_der_private_key(der, None)
-    assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-    assert loaded.private_numbers() == made.private_numbers()
-    certificate = make_authority("Fleet").client("board-1")
-    (tmp_path / "key").write_bytes(der)
-    program = tmp_path / "load.py"
-    program.write_text(
-        "import ssl, sys\n"
-        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
-        "certificate, key = [open(path, 'rb').read() for path in sys.argv[1:]]\n"
-        "context.load_cert_chain(certificate, key)\n"
-    )
-    (tmp_path / "certificate").write_bytes(certificate.certificate_der)
-    subprocess.run(
-        [MICROPYTHON, program, tmp_path / "certificate", tmp_path / "key"], check=True, timeout=30
-    )
-
-
 def test_whatever_is_malformed_is_invalid() -> None:
     lines = [
         b"", b"null", b"[]", b"{", b'{"key": 1, "msg": 2, "sig": 3}', b'{"key": "04"}', b"\xff",

@@ -11,8 +11,6 @@ from binascii import a2b_base64, unhexlify
 from agent.errors import Refused
 
 _ECDSA = "ecdsa-sha2-nistp256"
-# SubjectPublicKeyInfo of an uncompressed P-256 point, up to the point (RFC 5480, 2).
-_P256 = unhexlify(b"3059301306072a8648ce3d020106082a8648ce3d030107034200")
 
 
 def verify(key, signature, message):
@@ -45,10 +43,8 @@ def verify(key, signature, message):
 def _ecdsa(spki, signature, message):
     from agent.crypto import der, p256
 
-    if spki[:26] != _P256:
-        return None
+    point = der.read_key(spki)
     r, s = der.read_signature(signature)
-    point = spki[26:]
     valid = yield from p256.verify_steps(point, message.digest, r, s)
     return b"ecdsa" + point if valid else None
 

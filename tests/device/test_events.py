@@ -138,3 +138,18 @@ async def test_a_board_that_does_not_know_the_time_gives_none():
     broker = Broker()
     await events.flush(broker.publish)
     assert broker.got == [{"seq": 1, "up": 5, "code": "boot"}]
+
+
+async def test_what_goes_while_another_is_under_way_takes_no_other_with_it():
+    events = fresh()
+    events.add("first")
+    broker = Broker()
+
+    async def publish(payload):
+        await broker.publish(payload)
+        if len(broker.got) == 1:  # so many come meanwhile that the first makes room
+            for _ in range(LIMIT):
+                events.add("later")
+
+    await events.flush(publish)
+    assert broker.numbers() == list(range(1, LIMIT + 2))

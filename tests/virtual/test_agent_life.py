@@ -126,7 +126,7 @@ class Faults:
 
     def wifi_gone(self, fleet: VirtualFleet, board: Board) -> str:
         fleet.air.points[0]["up"] = False
-        return "wifi-"
+        return "wifi-lost"
 
     def refused(self, fleet: VirtualFleet, board: Board) -> str:
         fleet.host.refuse = True

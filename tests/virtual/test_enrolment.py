@@ -154,6 +154,29 @@ def test_answers_twice_late_and_to_something_else_do_no_harm(fleet: VirtualFleet
         assert len(fleet.store.device("dev").certificates) == 1
 
 
+def test_an_answer_to_another_request_is_waited_past(fleet: VirtualFleet) -> None:
+    fleet.hub_up = False
+    with fleet.board(fleet.unproven()) as board:
+        board.boot(lambda: bool(fleet.documents("up/enrol")))
+        foreign = json.dumps({"request": "00" * 32, "certificate": "AAAA"}).encode()
+        fleet.broker.publish(f"{BASE}claim-dev/down/enrol", foreign)
+        board.resume(5)
+        fleet.hub_up = True
+        board.resume(60)
+        assert online(fleet) and "W identity" not in board.console
+
+
+def test_a_key_that_was_made_is_kept_before_it_is_used(fleet: VirtualFleet) -> None:
+    with fleet.board(fleet.unproven()) as board:
+        board.boot(lambda: "key made" in board.console)
+        (key,) = private_scalars(board)
+        assert not fleet.documents("up/enrol")
+        board.power_cycle()
+        board.boot(ENROL_S)
+        assert online(fleet) and private_scalars(board) == {key}
+        assert board.console.count("key made") == 1
+
+
 Forge = Callable[[VirtualFleet, x509.CertificateSigningRequest], x509.Certificate]
 
 

@@ -78,6 +78,7 @@ def test_every_command_has_help(name: str) -> None:
         (("provision", "a", "a"), 1, "there twice"),
         (("provision", "A"), 1, "a-z"),
         (("provision", "[/]"), 1, "'[/]'"),
+        (("provision", ":x:"), 1, "':x:'"),
         (("init", "farm", "--broker", "b\u00fccher.example:1", "--no-passphrase"), 1, "xn--"),
         (("provision", "a"), 1, "fleetling init"),
         (("provision", "--csv", "none.csv"), 2, "does not exist"),

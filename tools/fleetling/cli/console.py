@@ -7,5 +7,6 @@ from rich.console import Console
 
 __all__ = ["errors", "output"]
 
-output = Console()
-errors = Console(stderr=True)
+# What users typed is shown as it is: ":x:" in a path is no picture.
+output = Console(emoji=False)
+errors = Console(stderr=True, emoji=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ __all__ = ["LocalBroker", "find_mosquitto", "free_port"]
 
 START_S = 15
 STOP_S = 5
+# Below what Linux, macOS and Windows give to connections (from 32768 and 49152 on).
+FIRST_PORT, LAST_PORT = 20_000, 32_000
 
 
 def find_mosquitto() -> str | None:
@@ -34,11 +37,19 @@ def find_mosquitto() -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on now, and that the system gives to no connection.
+
+    Those that the system chooses by itself come from a range above; another process could have
+    one before its server does.
+    """
+    while True:
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class LocalBroker:

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: MIT
 """First file of the board, and the only code that is not A/B: keep it small.
 
-In this order, each step able to fail without stopping the rest: hardware watchdog on; boot
-counter; choose a slot and verify every file of it; sys.path. Nothing is imported from a slot that
-is not verified. State is in NVS, namespace fl_state: "slot" (0 = a, 1 = b), "boots", "dev".
+In this order, each step able to fail without stopping the rest: hardware watchdog on; reset
+button; boot counter; choose a slot and verify every file of it; sys.path. Nothing is imported from
+a slot that is not verified. State is in NVS, namespace fl_state: "slot" (0 = factory, 1 = a,
+2 = b), "boots", "dev", "reset" (a factory reset that the agent has to carry out), "button".
 """
 
 import binascii
 import hashlib
 import json
 import sys
+import time
 
 import esp32
 import machine
 
 _WATCHDOG_MS = 60000
-_SLOTS = ("/slots/a", "/slots/b")
+_SLOTS = ("/slots/factory", "/slots/a", "/slots/b")  # and then the others in this order
+_APP = 2  # from this level on a reset goes back to the factory slot
+_BLINK_MS = 100
 
 
 def _read(state, key):
@@ -25,12 +29,38 @@ def _read(state, key):
         return 0
 
 
-def _count_boot(state):
+def _write(state, key, value):
     try:
-        state.set_i32("boots", _read(state, "boots") + 1)
+        state.set_i32(key, value)
         state.commit()
     except (OSError, OverflowError, AttributeError) as e:
-        print("boot: counter", repr(e))
+        print("boot:", key, repr(e))
+
+
+def _button(state):
+    """A button held long enough asks for a reset. "button" is, from its lowest bit: pin + 1, hold
+    in seconds, LED's pin + 1 (6 bits each, 0 is none), level (2 bits)."""
+    packed = _read(state, "button")
+    if packed <= 0 or not packed & 63:
+        return
+    try:
+        button = machine.Pin((packed & 63) - 1, machine.Pin.IN, machine.Pin.PULL_UP)
+        led = packed >> 12 & 63
+        led = machine.Pin(led - 1, machine.Pin.OUT) if led else None
+    except ValueError as e:
+        print("boot: button", repr(e))
+        return
+    left_ms = (packed >> 6 & 63) * 1000
+    while left_ms > 0 and not button.value():
+        if led:
+            led.value(left_ms // _BLINK_MS & 1)
+        time.sleep_ms(_BLINK_MS)
+        left_ms -= _BLINK_MS
+    if led:
+        led.value(0)
+    if left_ms <= 0 and not button.value():
+        print("boot: factory reset by button")
+        _write(state, "reset", packed >> 18 & 3)
 
 
 def _hash(path):
@@ -73,9 +103,11 @@ def _start():
     state = _state()
     if _read(state, "dev") != 1:
         machine.WDT(timeout=_WATCHDOG_MS)
-    _count_boot(state)
-    chosen = _read(state, "slot") & 1
-    for slot in (_SLOTS[chosen], _SLOTS[1 - chosen]):
+    _button(state)
+    _write(state, "boots", _read(state, "boots") + 1)
+    chosen = _read(state, "slot") if _read(state, "reset") < _APP else 0
+    chosen = _SLOTS[chosen if 0 <= chosen < len(_SLOTS) else 0]
+    for slot in [chosen] + [other for other in _SLOTS if other != chosen]:
         if _good(slot):
             sys.path.insert(0, slot)
             return
@@ -84,5 +116,5 @@ def _start():
 
 _start()
 # The firmware runs this file in the prompt's own namespace, where its names would hold their heap.
-for _name in ("_start", "_state", "_good", "_hash", "_count_boot", "_read"):
+for _name in ("_start", "_state", "_good", "_hash", "_button", "_write", "_read"):
     del globals()[_name]

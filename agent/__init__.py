@@ -35,6 +35,11 @@ def reset():
     _built().supervisor.reset("repl")
 
 
+def factory_reset(level):
+    """Back to what the flashing tool left: "config", "app" or "identity"."""
+    _repl("factory_reset", level)
+
+
 def _repl(name, *args):
     from agent import ondemand, repl
 

@@ -11,3 +11,8 @@ def announce(runtime):
     if runtime.development:
         runtime.log.warning("boot", "development mode: no watchdog")
     runtime.events.add("boot", boot=count, cause=cause, why=why)
+    if runtime.state.get_int("reset") < 0:
+        from agent import factory
+
+        factory.tell(runtime.events, runtime.state)
+        factory.release()

@@ -21,6 +21,7 @@ class Commands:
         session.on("down/command", self._receive)
         supervisor.command("ping", self._ping)
         supervisor.command("reboot", self._reboot)
+        supervisor.command("reset", self._factory_reset)
 
     async def _receive(self, payload):
         from agent import dispatch
@@ -44,6 +45,20 @@ class Commands:
 
     async def _reboot(self, args):
         return self._reset
+
+    async def _factory_reset(self, args):
+        from agent import factory
+
+        try:
+            factory.check(args.get("level"))
+        finally:
+            factory.release()
+
+        async def after(command_id):
+            factory.order(self._supervisor.board, args["level"])
+            await self._reset(command_id)
+
+        return after
 
     async def _reset(self, command_id):
         from agent.leave import leave

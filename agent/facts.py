@@ -10,6 +10,8 @@ import esp32
 import machine
 import network
 
+from agent.errors import StorageError
+
 _WIFI = {
     network.STAT_IDLE: "idle",
     network.STAT_CONNECTING: "connecting",
@@ -35,3 +37,11 @@ def mac(wlan):
 def partition():
     """The label of the app partition that runs."""
     return esp32.Partition(esp32.Partition.RUNNING).info()[4]
+
+
+def data_partition(label):
+    """A data partition as a block device; StorageError where the table has none of that name."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=label)
+    if not found:
+        raise StorageError("partition-none", label)
+    return found[0]

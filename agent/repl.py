@@ -4,6 +4,7 @@
 import os
 
 from agent import birth
+from agent.errors import Refused
 from agent.version import VERSION
 
 
@@ -18,6 +19,17 @@ def dev(runtime, on):
     runtime.set_development(on)
     state = "on" if on else "off"
     print("Development mode is {} from the next reset on: agent.reset()".format(state))
+
+
+def factory_reset(runtime, level):
+    from agent import factory
+
+    try:
+        factory.order(runtime.board, level)
+    except Refused:
+        print('No such level. Take "config", "app" or "identity" (docs/settings.md).')
+        return
+    runtime.supervisor.reset("repl")
 
 
 def status(runtime):

@@ -29,16 +29,21 @@ from agent.supervisor import Supervisor
 
 _LINK_DEADLINE_S = const(45)
 _NTP = b"pool.ntp.org"
+_BUTTON = ("button_pin", "button_hold_s", "button_level", "led_pin")
+_LEVELS = ("", "config", "app", "identity")
 
 
 def build(runtime):
     """Fills `runtime`. Only a board whose chip fails raises."""
     board = runtime.board = Board()
     log = runtime.log = Log(board.uptime_s)
-    runtime.state = open_nvs(board, "fl_state")
-    runtime.supervisor = Supervisor(
-        board, log, runtime.state, bootcause.read(board, log, runtime.state)
-    )
+    state = runtime.state = open_nvs(board, "fl_state")
+    if state.get_int("reset") > 0:
+        from agent import factory
+
+        factory.carry_out(board, log, state)
+        factory.release()
+    runtime.supervisor = Supervisor(board, log, state, bootcause.read(board, log, state))
     try:
         files.make_folder("/fl")
     except AgentError as e:
@@ -124,6 +129,21 @@ def _listen(runtime, config):
     settings.on_change(("broker",), broker_changed)
     settings.on_change(("log_level",), lambda: runtime.log.set_level(settings["log_level"]))
     settings.on_change(("ntp",), lambda: runtime.clock.use(settings["ntp"]))
+    settings.on_change(_BUTTON, lambda: _keep_button(runtime, settings))
+    _keep_button(runtime, settings)
     runtime.keyring.move(settings["broker"])
     runtime.log.set_level(settings["log_level"])
     runtime.clock.use(settings["ntp"])
+
+
+def _keep_button(runtime, settings):
+    """Packs what boot.py, which reads no settings, has to know of the button."""
+    packed = 0
+    if settings["button_pin"] >= 0:
+        packed = settings["button_pin"] + 1 | settings["button_hold_s"] << 6
+        packed |= settings["led_pin"] + 1 << 12 | _LEVELS.index(settings["button_level"]) << 18
+    try:
+        if runtime.state.get_int("button") != packed:
+            runtime.state.set_int("button", packed)
+    except AgentError as e:
+        runtime.log.error("reset", e.code)

@@ -35,9 +35,10 @@ AGENT = {
     "groups": ("list", [], 0, 16, None, 0),
     "log_level": ("str", "I", 0, 1, ("D", "I", "W", "E"), 0),
     "window": ("window", "", 0, 11, None, 0),
-    "trial_s": ("int", 600, 60, 3600, None, 0),
+    "trial_s": ("int", 600, 15, 3600, None, 0),
     "button_pin": ("int", -1, -1, 48, None, 0),
-    "button_hold_s": ("int", 5, 1, 60, None, 0),
+    "button_hold_s": ("int", 5, 1, 30, None, 0),
+    "button_level": ("str", "config", 0, 8, ("config", "app", "identity"), 0),
     "led_pin": ("int", -1, -1, 48, None, 0),
 }
 

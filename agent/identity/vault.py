@@ -54,7 +54,8 @@ class Vault:
         return found[1:] if found else None
 
     def _restore(self):
-        stored = records.unpack(files.read(self._path))
+        kept = files.read(self._path)
+        stored = records.unpack(kept[len(files.SECRET) :]) if kept else None
         found = unpack(stored[1]) if stored else None
         if found:
             self._log.warning("identity", "restored from its file")
@@ -83,7 +84,7 @@ class Vault:
         payload = pack(state, key, certificate)
         self._proven.save(payload)
         try:
-            files.replace(self._path, records.pack(1, payload))
+            files.replace(self._path, files.SECRET + records.pack(1, payload))
         except AgentError as e:
             self._log.error("identity", e.code)  # two copies are left
         self.forget_next()

@@ -10,6 +10,9 @@ import os
 
 from agent.errors import StorageError
 
+# A file that begins with it can be overwritten in flash, also when it is gone (`scrub`).
+SECRET = b"fleetling secret"
+
 
 def read(path):
     """The file's bytes, or None when it does not exist."""
@@ -33,6 +36,15 @@ def replace(path, data):
 
 def append(path, data):
     _write(path, data, "ab")
+
+
+def remove(path):
+    """Removes a file; one that is not there is fine."""
+    try:
+        os.remove(path)
+    except OSError as e:
+        if e.args[0] != 2:  # ENOENT
+            raise StorageError("fs-write", path)
 
 
 def make_folder(path):

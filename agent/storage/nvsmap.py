@@ -40,6 +40,8 @@ MAP = {
         "boots": INT,
         "slot": INT,
         "dev": INT,
+        "reset": INT,
+        "button": INT,
         "intent0": 128,
         "intent1": 128,
         "floor0": 32,

@@ -34,7 +34,9 @@ def test_the_main_job(fleet: VirtualFleet) -> None:
         assert board.boot(BOOT_S).reason == "time"
         assert fleet.documents("/online") == [{"online": True, "boot": 1}]
         (birth,) = fleet.documents("up/birth")
-        assert birth["id"] == "dev" and birth["slot"] == "a" and birth["partition"] == "ota_0"
+        assert (
+            birth["id"] == "dev" and birth["slot"] == "factory" and birth["partition"] == "ota_0"
+        )
         board.resume(150)
         assert len(fleet.documents("up/health")) == 2
         fleet.command("dev", "ping", expires=START + 300)
@@ -61,7 +63,7 @@ def test_the_board_runs_the_very_files_of_this_repository(fleet: VirtualFleet) -
     for name, module in loaded.items():
         if name != "agent.version":  # the build's own
             path = str(module.__file__)
-            mine = ROOT / path.removeprefix("/slots/a/")
+            mine = ROOT / path.removeprefix("/slots/factory/")
             assert files[path] == mine.read_bytes(), path
     for name in ("boot.py", "main.py"):
         assert files[f"/{name}"] == (ROOT / name).read_bytes()
@@ -248,18 +250,18 @@ def test_a_power_cut_at_every_operation_of_the_first_boot(fleet: VirtualFleet) -
 
 def test_a_damaged_slot_falls_back_and_no_slot_leaves_a_prompt(fleet: VirtualFleet) -> None:
     files = first_files("1.0.0", compiled=False)
-    good = {path.replace("slots/a/", "slots/b/"): data for path, data in files.items()}
-    log = {"agent/log.py": files["slots/a/agent/log.py"]}
+    good = {path.replace("slots/factory/", "slots/b/"): data for path, data in files.items()}
+    log = {"agent/log.py": files["slots/factory/agent/log.py"]}
     damaged = {
         **good,
-        "slots/a/manifest.json": device.manifest("1.0.0", log),
-        "slots/a/agent/log.py": log["agent/log.py"] + b"#",
+        "slots/factory/manifest.json": device.manifest("1.0.0", log),
+        "slots/factory/agent/log.py": log["agent/log.py"] + b"#",
     }
     nvs = build_nvs(fleet.provision())
     image = build_flash(firmware=stock.build_app(), nvs=nvs, files=damaged)
     with Board(image, net=fleet.net, air=fleet.air, unix=START) as board:
         board.boot(BOOT_S)
-        assert "boot: damaged /slots/a agent/log.py" in board.console
+        assert "boot: damaged /slots/factory agent/log.py" in board.console
         assert fleet.documents("up/birth")[-1]["slot"] == "b"
     image = build_flash(
         firmware=stock.build_app(),

@@ -47,12 +47,12 @@ def _files(built: int | None) -> dict[str, bytes]:
     files = first_files("1.0.0", compiled=False)
     if built is None:
         return files
-    slot = {path: data for path, data in files.items() if path.startswith("slots/a/agent/")}
-    slot = {path.removeprefix("slots/a/"): data for path, data in slot.items()}
+    slot = {path: data for path, data in files.items() if path.startswith("slots/factory/agent/")}
+    slot = {path.removeprefix("slots/factory/"): data for path, data in slot.items()}
     version = slot["agent/version.py"].decode()
     slot["agent/version.py"] = re.sub(r"BUILT = \d+", f"BUILT = {built}", version).encode()
     changed = {**slot, "manifest.json": device.manifest("1.0.0", slot)}
-    return {**files, **{f"slots/a/{path}": data for path, data in changed.items()}}
+    return {**files, **{f"slots/factory/{path}": data for path, data in changed.items()}}
 
 
 class VirtualFleet:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Factory reset, in three levels that contain each other.
+
+"config": settings and development mode. "app": also the application's slots and its data, so that
+the factory slot runs. "identity": also the keys that the board made, so that it enrols again.
+Never touched: what the flashing tool gave, the floors, numbers that only grow, events that wait.
+
+The order is a number in NVS, given by the button, a command or a person at the prompt; it is
+carried out at the next start, before Wi-Fi, and can be cut anywhere: the order stays until all is
+done, and doing it again ends the same. The negative number says that it is done, and remains to be
+told. Loaded where there is an order, then released.
+"""
+
+import os
+import sys
+
+from agent import ondemand
+from agent.errors import AgentError, Refused
+from agent.storage import files, nvsmap, scrub
+
+LEVELS = ("config", "app", "identity")
+KEY = "reset"
+_KEYS = (
+    ("fl_conf", ("conf0", "conf1", "trial")),
+    None,
+    ("fl_id", ("ident0", "ident1", "next0", "next1")),
+)
+_APP = ("/slots/a", "/slots/b", "/data")
+_IDENTITY = "/fl/identity"
+
+
+def check(level):
+    """The number of a level; Refused when there is none of that name."""
+    if level not in LEVELS:
+        raise Refused("reset-level", str(level))
+    return 1 + LEVELS.index(level)
+
+
+def order(board, level):
+    """Gives the order, which a reset carries out."""
+    nvsmap.open_nvs(board, "fl_state").set_int(KEY, check(level))
+
+
+def carry_out(board, log, state):
+    """Carries out the order, or as much of it as flash takes: the rest is tried at the next start.
+
+    The board must be able to run afterwards in any case, so nothing is raised.
+    """
+    number = state.get_int(KEY)
+    if not 1 <= number <= len(LEVELS):
+        return
+    level = LEVELS[number - 1]
+    log.warning("reset", "factory reset: " + level)
+    try:
+        board.wlan.active(False)
+        _forget(board, state, number)
+        state.set_int(KEY, -number)
+    except (AgentError, OSError) as e:
+        log.error("reset", "not done: {}".format(e.args[0]))
+
+
+def _forget(board, state, number):
+    if number >= 3:
+        scrub.files()
+        files.remove(_IDENTITY)
+    for found in _KEYS[:number]:
+        if found:
+            namespace = nvsmap.open_nvs(board, found[0])
+            for key in found[1]:
+                namespace.erase(key)
+    state.erase("button")
+    state.set_int("dev", 0)
+    if number >= 2:
+        state.set_int("slot", 0)
+        for path in _APP:
+            if path not in sys.path:  # the factory slot is damaged: this one is what there is
+                _remove_tree(path)
+    scrub.nvs()
+
+
+def _remove_tree(path):
+    try:
+        names = os.listdir(path)
+    except OSError as e:
+        if e.args[0] == 2:  # ENOENT
+            return
+        if e.args[0] != 20:  # ENOTDIR
+            raise
+        os.remove(path)
+        return
+    for name in names:
+        _remove_tree(path + "/" + name)
+    os.rmdir(path)
+
+
+def tell(events, state):
+    """Says what was done, once it is sure that this will not be lost."""
+    number = -state.get_int(KEY)
+    if 1 <= number <= len(LEVELS):
+        events.add("factory-reset", level=LEVELS[number - 1])
+        state.set_int(KEY, 0)
+
+
+def release():
+    ondemand.release("factory", "storage.scrub", "facts", "storage.nvsmap")

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Fleetling's agent. `main.py` calls `main()`; at the REPL, `agent.status()` says how it is.
 
-This module alone keeps a module-level variable, `_runtime`: what the REPL asks after Ctrl-C.
+For an application, `agent.config["name"]` is a setting, and `agent.config.on_change(names, call)`
+tells of changes; it takes the place of the package of that name once the agent is built.
+
+This module alone keeps module-level variables, `_runtime` and `config`: what the REPL asks after
+Ctrl-C, and what an application asks.
 """
 
 _runtime = None
@@ -48,9 +52,10 @@ def _repl(name, *args):
 
 
 def _built():
-    global _runtime
+    global _runtime, config
     if _runtime is None:
         from agent.runtime import Runtime
 
         _runtime = Runtime()
+        config = _runtime.config
     return _runtime

@@ -8,12 +8,16 @@ from agent import facts
 from agent.version import VERSION
 
 
-def slot():
-    """The name of the application slot that this agent runs from, "" when from none."""
+def slot_folder():
+    """The folder of the application slot that this agent runs from, "" when from none."""
     for folder in sys.path:
         if folder.startswith("/slots/"):
-            return folder[len("/slots/") :]
+            return folder
     return ""
+
+
+def slot():
+    return slot_folder()[len("/slots/") :]
 
 
 def document(supervisor, device_id):

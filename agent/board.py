@@ -27,14 +27,6 @@ _NVS_INVALID_LENGTH = const(-4364)
 # 1970.
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 
-_CAUSES = {
-    machine.PWRON_RESET: "power-on",
-    machine.HARD_RESET: "hard",
-    machine.WDT_RESET: "watchdog",
-    machine.DEEPSLEEP_RESET: "deep-sleep",
-    machine.SOFT_RESET: "soft",
-}
-
 
 class Namespace:
     """One NVS namespace; every write is committed."""
@@ -180,9 +172,6 @@ class Board:
     def feed_watchdog(self):
         if self._watchdog:
             self._watchdog.feed()
-
-    def reset_cause(self):
-        return _CAUSES.get(machine.reset_cause(), "unknown")
 
     def reset(self):
         machine.reset()

@@ -9,8 +9,9 @@ import json
 from agent.storage.records import Record
 
 
-def read(board, log, state):
-    """{"count", "cause", "why", "intent"}: what the boot event says, and the whole intent."""
+def read(cause, log, state):
+    """{"count", "cause", "why", "intent"}: what the boot event says, and the whole intent; `cause`
+    is the hardware's."""
     intent = {}
     stored = Record(state, "intent").load()
     if stored:
@@ -18,7 +19,6 @@ def read(board, log, state):
             intent = json.loads(stored)
         except ValueError:
             log.warning("boot", "intent unreadable")
-    cause = board.reset_cause()
     # An intent explains a reset by software only: whatever came between is the hardware's.
     why = intent.get("why", "") if cause in ("hard", "soft") else ""
     return {"count": state.get_int("boots"), "cause": cause, "why": why, "intent": intent}

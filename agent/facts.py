@@ -20,6 +20,19 @@ _WIFI = {
     network.STAT_WRONG_PASSWORD: "wrong-password",
 }
 
+_CAUSES = {
+    machine.PWRON_RESET: "power-on",
+    machine.HARD_RESET: "hard",
+    machine.WDT_RESET: "watchdog",
+    machine.DEEPSLEEP_RESET: "deep-sleep",
+    machine.SOFT_RESET: "soft",
+}
+
+
+def reset_cause():
+    """A word: power-on, hard, watchdog, deep-sleep, soft or unknown."""
+    return _CAUSES.get(machine.reset_cause(), "unknown")
+
 
 def wifi_status(wlan):
     """A word: idle, connecting, connected, no-ap, wrong-password or failed."""

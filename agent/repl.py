@@ -16,7 +16,7 @@ def stopped(runtime):
 
 
 def dev(runtime, on):
-    runtime.set_development(on)
+    runtime.state.set_int("dev", 1 if on else 0)
     state = "on" if on else "off"
     print("Development mode is {} from the next reset on: agent.reset()".format(state))
 

@@ -6,24 +6,28 @@ the rest runs: a board that stays up can be helped.
 """
 
 from agent import ondemand
+from agent.config.settings import OfApplication
 from agent.supervisor import WATCHDOG_S
 
 
 class Runtime:
-    """Attributes: board, log, state, supervisor, clock, events; keyring, wifi, session and config
-    are None where the board has no identity, and `identity_error` says why."""
+    """Attributes: board, log, state, supervisor, clock, events, settings; keyring, wifi and
+    session are None where the board has no identity, and `identity_error` says why."""
 
     def __init__(self):
         from agent import wiring
 
-        self.keyring = self.wifi = self.session = self.config = None
+        self.keyring = self.wifi = self.session = self.settings = None
         self.identity_error = ""
         wiring.build(self)
+        self.config = OfApplication(self.settings)
         self.development = self.state.get_int("dev") == 1
         wiring = None
         ondemand.release(
             "wiring",
+            "birth",
             "bootcause",
+            "facts",
             "identity.stored",
             "link.eventlog",
             "link.join",
@@ -53,6 +57,3 @@ class Runtime:
         if not self.development:
             self.board.start_watchdog(WATCHDOG_S)
         await self.supervisor.run()
-
-    def set_development(self, on):
-        self.state.set_int("dev", 1 if on else 0)

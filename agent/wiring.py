@@ -8,10 +8,10 @@ import json
 
 from micropython import const
 
-from agent import bootcause
+from agent import birth, bootcause, facts
 from agent.board import Board
 from agent.commands import Commands
-from agent.config import change, schema
+from agent.config import application, change, schema
 from agent.config.wing import Config, release
 from agent.errors import AgentError
 from agent.identity import stored
@@ -43,7 +43,9 @@ def build(runtime):
 
         factory.carry_out(board, log, state)
         factory.release()
-    runtime.supervisor = Supervisor(board, log, state, bootcause.read(board, log, state))
+    runtime.supervisor = Supervisor(
+        board, log, state, bootcause.read(facts.reset_cause(), log, state)
+    )
     try:
         files.make_folder("/fl")
     except AgentError as e:
@@ -51,10 +53,13 @@ def build(runtime):
     factory = stored.source(open_nvs(board, "fl_factory"), log)
     runtime.clock = Clock(board, log, runtime.state, _NTP.decode())
     runtime.events = Events(log, runtime.clock)
+    slot = birth.slot_folder()
     try:
+        runtime.settings = _settings(runtime, factory, slot)
+        release()
         runtime.keyring = _keyring(runtime, factory)
         if runtime.keyring:
-            _wire_link(runtime, factory)
+            _wire_link(runtime, slot)
             return
     except AgentError as e:
         runtime.keyring = None
@@ -73,8 +78,8 @@ def _keyring(runtime, factory):
     return made if made.identity() else None
 
 
-def _config(runtime, factory, networks):
-    """The settings wing. What the flashing tool gave is its lowest layer."""
+def _settings(runtime, factory, slot):
+    """The settings. What the flashing tool gave is their lowest layer."""
     log = runtime.log
     try:
         given = json.loads(factory.get("conf") or b"{}")
@@ -83,20 +88,18 @@ def _config(runtime, factory, networks):
     if not isinstance(given, dict):
         log.error("config", "factory-conf")
         given = {}
-    given["wifi"] = [list(network) for network in networks]
-    given["broker"] = factory.get("broker").decode()
+    given["wifi"] = [list(network) for network in parse(factory.get("wifi") or b"[]")]
+    given["broker"] = (factory.get("broker") or b"").decode()
     given["ntp"] = (factory.get("ntp") or _NTP).decode()
-    store = open_nvs(runtime.board, "fl_conf")
-    table, _ = schema.table(None)
-    settings = change.load(store, log, table, given)
-    release()
-    return Config(runtime.board, log, store, settings, None)
+    table, refused = schema.table(application.read(slot, log))
+    for name in refused:
+        log.error("config", "settings-file " + name)
+    return change.load(open_nvs(runtime.board, "fl_conf"), log, table, given)
 
 
-def _wire_link(runtime, factory):
+def _wire_link(runtime, slot):
     log, supervisor, keyring = runtime.log, runtime.supervisor, runtime.keyring
-    config = runtime.config = _config(runtime, factory, parse(factory.get("wifi") or b"[]"))
-    settings = config.settings
+    settings = runtime.settings
     runtime.wifi = Wifi(runtime.board, log, settings)
     session = runtime.session = Session(
         supervisor, keyring, runtime.wifi, runtime.clock, runtime.events, settings
@@ -105,6 +108,7 @@ def _wire_link(runtime, factory):
     Commands(supervisor, session, runtime.clock)
     supervisor.command("info", runtime.info)
     session.on_connect(lambda: ("up/birth", runtime.birth()))
+    config = Config(runtime.board, log, open_nvs(runtime.board, "fl_conf"), settings, slot)
     config.wire(session)
     _listen(runtime, config)
     heartbeat = Heartbeat(supervisor, session, runtime.wifi, settings)

@@ -17,6 +17,8 @@ from agent.link import document
 
 _VERSIONS = 10_000_000_000  # a version is below that, so that a mark has its largest size
 _EPOCH = 16
+_NAMED = 24  # refused names that a report tells; the others are counted
+_LONGEST_NAME = 32
 # The way home: checked where it is read, and nothing takes its place here if it is unusual.
 _FLASHED = ("wifi", "broker")
 
@@ -72,7 +74,7 @@ def apply(store, settings, table, payload, uptime_s):
     values, codes = _split(table, config)
     if (epoch, version) != settings.seen:
         _change(store, settings, table, epoch, version, values, codes, uptime_s)
-    return reported(settings, codes)
+    return reported(settings, table, codes)
 
 
 def _parse(payload):
@@ -131,14 +133,24 @@ def _document(epoch, version, values, kept):
     return {"v": version, "e": epoch, "c": config}
 
 
-def reported(settings, codes):
-    """The document of up/reported. `codes`: {name: code} of what is not in force."""
+def reported(settings, table, codes):
+    """The document of up/reported. `codes`: {name: code} of what is not in force.
+
+    `config` has what is not the schema's default, a secret as None. It fits in a message however
+    long the document was that it answers.
+    """
+    named = [name for name in sorted(codes) if len(name) <= _LONGEST_NAME][:_NAMED]
+    values = {n: settings[n] for n in table if settings[n] != table[n][1]}
+    secrets = [name for name in settings.secrets if name in values]
+    for name in secrets:
+        values[name] = None
     return {
         "version": settings.seen[1],
         "epoch": settings.seen[0],
         "trial": settings.trial is not None,
         "reverted": settings.reverted,
-        "keys": codes,
-        "config": settings.public(),
-        "secret": settings.secrets,
+        "keys": {name: codes[name] for name in named},
+        "more": len(codes) - len(named),
+        "config": values,
+        "secret": secrets,
     }

@@ -4,12 +4,31 @@
 Loaded when there is something to do, then released.
 """
 
-from agent.config import change, schema, trial
+import json
+
+from micropython import const
+
+from agent.config import application, change, schema, trial
 from agent.errors import AgentError
+
+_LARGEST = const(4000)  # bytes of a schema's message
 
 
 def _table(wing):
-    return schema.table(wing.application)[0]
+    return schema.table(application.read(wing.slot, wing.log))[0]
+
+
+def published(wing):
+    """The schema as text for the broker: {"settings": {name: words}, "more": left out}."""
+    words = schema.describe(_table(wing))
+    parts = []
+    size = 0
+    for name in sorted(words, key=lambda name: (name.startswith("app."), name)):
+        part = json.dumps(name) + ":" + json.dumps(words[name])
+        size += len(part.encode()) + 1
+        if size <= _LARGEST:
+            parts.append(part)
+    return '{"settings":{' + ",".join(parts) + '},"more":' + str(len(words) - len(parts)) + "}"
 
 
 def desired(wing, payload):
@@ -29,7 +48,8 @@ def reached(wing):
     if settings.trial:
         trial.confirm(wing.store, settings)
         wing.log.info("config", "confirmed")
-    return change.reported(settings, change.unread(wing.store, _table(wing)))
+    table = _table(wing)
+    return change.reported(settings, table, change.unread(wing.store, table))
 
 
 def undo(wing):

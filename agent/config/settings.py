@@ -26,10 +26,6 @@ class Settings:
     def get(self, name, default=None):
         return self.values.get(name, self.base.get(name, default))
 
-    def public(self):
-        """{name: value} of all that may be reported; a secret is None."""
-        return {name: None if name in self.secrets else self[name] for name in self.base}
-
     def on_change(self, names, call):
         """`call()` runs after each change that touches one of `names`."""
         self._listeners.append((names, call))
@@ -49,3 +45,21 @@ class Settings:
                 call()
             except Exception as e:  # noqa: BLE001 - an application's fault stops nobody else
                 self._log.error("config", "listener {}".format(type(e).__name__))
+
+
+class OfApplication:
+    """Settings as the application reads them: its own by their names, else the agent's."""
+
+    def __init__(self, settings):
+        self._settings = settings
+
+    def _full(self, name):
+        own = "app." + name
+        return own if own in self._settings.base else name
+
+    def __getitem__(self, name):
+        return self._settings[self._full(name)]
+
+    def on_change(self, names, call):
+        """`call()` runs after each change that touches one of `names`."""
+        self._settings.on_change([self._full(name) for name in names], call)

@@ -15,18 +15,19 @@ _LOOK_S = const(5)  # at the trial's deadline
 
 
 class Config:
-    """`store` is the NVS namespace fl_conf, `application` the settings of its manifest."""
+    """`store` is the NVS namespace fl_conf, `slot` the folder that the application runs from."""
 
-    def __init__(self, board, log, store, settings, application):
+    def __init__(self, board, log, store, settings, slot):
         self.board = board
         self.log = log
         self.store = store
         self.settings = settings
-        self.application = application
+        self.slot = slot
 
     def wire(self, session):
         self._session = session
         session.on("down/desired", self._desired)
+        session.on_connect(lambda: ("up/schema", self._do("published")))
         session.on_connect(lambda: ("up/reported", self._do("reached")))
 
     def _do(self, name, *args):
@@ -57,6 +58,7 @@ class Config:
 
 def release():
     ondemand.release(
+        "config.application",
         "config.desk",
         "config.change",
         "config.schema",

@@ -95,9 +95,6 @@ class FakeBoard:
     def random(self, count):
         return bytes(count)
 
-    def reset_cause(self):
-        return self.cause
-
     def feed_watchdog(self):
         self.fed += 1
 
@@ -112,7 +109,7 @@ def supervisor_of(board, lines=None):
     """A supervisor, as `wiring` makes it."""
     log = quiet_log([] if lines is None else lines)
     state = board.nvs("fl_state")
-    return Supervisor(board, log, state, bootcause.read(board, log, state))
+    return Supervisor(board, log, state, bootcause.read(board.cause, log, state))
 
 
 def quiet_log(lines):

@@ -175,7 +175,7 @@ def test_a_secret_is_read_by_the_agent_and_never_reported():
     assert settings["wifi"] == [["net", CANARY]]
     reports.append(put(store, settings, 1, {"wifi": [["net", CANARY]]}, "e"))
     trial.undo(store, settings)
-    reports.append(change.reported(settings, {}))
+    reports.append(change.reported(settings, TABLE, {}))
     reports.append(put(store, settings, 2, {"wifi": [["net", CANARY], "bad"]}))
     reports.append(put(store, settings, 3, {"wifi": CANARY, "name": [CANARY]}))
     text = json.dumps(reports)

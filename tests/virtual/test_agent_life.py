@@ -292,7 +292,8 @@ def test_topics_are_those_of_the_board(fleet: VirtualFleet) -> None:
     with fleet.board() as board:
         board.boot(BOOT_S)
         assert {message.topic for message in fleet.seen} == {
-            f"{BASE}dev/{topic}" for topic in ("online", "up/birth", "up/event", "up/reported")
+            f"{BASE}dev/{topic}"
+            for topic in ("online", "up/birth", "up/schema", "up/reported", "up/event")
         }
         assert not fleet.broker.denied
 

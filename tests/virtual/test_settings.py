@@ -24,6 +24,10 @@ def fleet() -> VirtualFleet:
 
 
 def desire(fleet: VirtualFleet, version: int, epoch: str = "e", **config: Any) -> None:
+    wish(fleet, version, config, epoch)
+
+
+def wish(fleet: VirtualFleet, version: int, config: dict[str, Any], epoch: str = "e") -> None:
     document = {"version": version, "epoch": epoch, "config": config}
     fleet.broker.publish(f"{BASE}dev/down/desired", json.dumps(document).encode(), retain=True)
 
@@ -168,3 +172,114 @@ def test_a_cut_at_every_operation_of_a_change_is_old_or_new(
             assert pair in (("old", "old"), ("new", "new")), (operation, pair)
             assert fleet.documents("dev/online")[-1]["online"] is True, operation
         assert last - first > 10
+
+
+SCHEMA = {
+    "rate": {"type": "float", "default": 1.0, "least": 0.1, "greatest": 10},
+    "name": {"type": "str", "default": "own", "longest": 8},
+    "token": {"type": "str", "default": "", "secret": True},
+    "bad": {"type": "int", "default": "no int"},
+}
+
+
+def test_an_application_declares_its_own_and_reads_them(fleet: VirtualFleet) -> None:
+    app = {"settings.json": json.dumps(SCHEMA).encode()}
+    with fleet.board(app=app) as board:
+        board.boot(BOOT_S)
+        assert "settings-file bad" in board.console
+        published = fleet.documents("up/schema")[-1]
+        assert published["more"] == 0 and published["settings"]["app.rate"]["greatest"] == 10
+        assert published["settings"]["app.token"]["default"] is None
+        assert published["settings"]["heartbeat_s"]["type"] == "float"
+        assert not [name for name in reported(fleet)["config"] if name.startswith("app.")]
+        config = {"app.rate": 2.5, "app.token": "canary-77", "app.name": "too long a name"}
+        wish(fleet, 1, config)
+        board.resume(5)
+        report = reported(fleet)
+        assert report["keys"] == {"app.name": "setting-length"}
+        assert report["config"]["app.rate"] == 2.5 and report["config"]["app.token"] is None
+        assert "app.token" in report["secret"]
+        assert "canary-77" not in board.console + str(fleet.documents("up/reported"))
+        board.interrupt()
+        board.resume(1)
+        shown = board.repl(
+            "import agent\n"
+            "c = agent.config\n"
+            "print(c['rate'], c['token'], c['name'], c['heartbeat_s'])\n"
+            "c.on_change(('rate',), lambda: print('rate is', c['rate']))\n"
+            "agent._runtime.settings.use({'app.rate': 3})\n",
+            5,
+        )
+        assert "2.5 canary-77 own 60" in shown and "rate is 3" in shown
+
+
+@pytest.mark.parametrize("data", [b"[1]", b"{", b"\xff", b""])
+def test_settings_that_make_no_sense_stop_nothing(fleet: VirtualFleet, data: bytes) -> None:
+    with fleet.board(app={"settings.json": data}) as board:
+        board.boot(BOOT_S)
+        assert fleet.documents("up/schema")[-1]["settings"]["heartbeat_s"]
+        assert ("settings-file" in board.console) is bool(data)
+
+
+def test_what_is_said_fits_in_a_message_whatever_was_asked(fleet: VirtualFleet) -> None:
+    many = {
+        f"a_setting_with_long_{n:02d}": {
+            "type": "str",
+            "default": "d" * 60,
+            "choices": ["d" * 60, "e" * 60],
+        }
+        for n in range(32)
+    }
+    with fleet.board(app={"settings.json": json.dumps(many).encode()}) as board:
+        board.boot(BOOT_S)
+        said = [m.payload for m in fleet.seen if m.topic.endswith("up/schema")]
+        assert len(said[-1]) <= 4096 and json.loads(said[-1])["more"] > 0
+        assert "window" in json.loads(said[-1])["settings"]
+        wish(fleet, 1, {f"x{n}": 1 for n in range(300)} | {"y" * 200: 1})
+        board.resume(5)
+        said = [m.payload for m in fleet.seen if m.topic.endswith("up/reported")]
+        report = json.loads(said[-1])
+        assert len(said[-1]) <= 4096 and report["version"] == 1
+        assert report["keys"]["x0"] == "setting-unknown"
+        assert report["more"] == 301 - len(report["keys"])
+        board.resume(60)
+        assert board.lives == 1 and fleet.documents("dev/online")[-1]["online"] is True
+
+
+def test_settings_of_another_release_are_kept_for_its_return(fleet: VirtualFleet) -> None:
+    app = {"settings.json": json.dumps(SCHEMA).encode()}
+    with fleet.board(app=app) as board:
+        board.boot(BOOT_S)
+        wish(fleet, 1, {"name": "x", "app.rate": 2.5})
+        board.resume(5)
+        board.interrupt()
+        board.resume(1)
+        # Another slot with another schema, as an update would bring it, and back.
+        board.repl(
+            "import os, json\n"
+            "os.chdir('/slots/factory')\n"
+            "os.rename('settings.json', '/old')\n"
+            "os.rename('manifest.json', '/manifest')\n"
+            "m = json.load(open('/manifest'))\n"
+            "m['files'] = [f for f in m['files'] if f[0] != 'settings.json']\n"
+            "with open('manifest.json', 'w') as file:\n"
+            "    json.dump(m, file)\n"
+            "\n",
+            5,
+        )
+        board.power_cycle()
+        board.boot(BOOT_S)
+        assert reported(fleet)["keys"] == {"app.rate": "setting-unknown"}
+        wish(fleet, 2, {"name": "y", "app.rate": 2.5})
+        board.resume(5)
+        board.interrupt()
+        board.resume(1)
+        board.repl(
+            "import os\n"
+            "os.rename('/old', '/slots/factory/settings.json')\n"
+            "os.rename('/manifest', '/slots/factory/manifest.json')\n",
+            5,
+        )
+        board.power_cycle()
+        board.boot(BOOT_S)
+        assert reported(fleet)["config"]["app.rate"] == 2.5 and not reported(fleet)["keys"]

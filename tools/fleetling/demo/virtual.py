@@ -43,8 +43,8 @@ def _claim_rule(user: str, action: Action, topic: str) -> bool:
     return allowed(user, access, topic, claim=True)
 
 
-def _files(built: int | None) -> dict[str, bytes]:
-    files = first_files("1.0.0", compiled=False)
+def _files(built: int | None, app: dict[str, bytes] | None) -> dict[str, bytes]:
+    files = first_files("1.0.0", app, compiled=False)
     if built is None:
         return files
     slot = {path: data for path, data in files.items() if path.startswith("slots/factory/agent/")}
@@ -137,14 +137,15 @@ class VirtualFleet:
         *,
         seed: int = 1,
         built: int | None = None,
+        app: dict[str, bytes] | None = None,
         **options: Any,
     ) -> Board:
         """A board whose slot holds the agent's sources, since CPython runs no .mpy; `built` is the
-        time of its build, Unix seconds."""
+        time of its build, Unix seconds, `app` the application's files."""
         image = build_flash(
             firmware=stock.build_app(),
             nvs=build_nvs(provision or self.provision()),
-            files=_files(built),
+            files=_files(built, app),
         )
         options = {"unix": START, **options}
         return Board(image, seed=seed, net=self.net, air=self.air, **options)

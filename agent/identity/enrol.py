@@ -15,11 +15,12 @@ from micropython import const
 from agent import ondemand
 from agent.crypto import csr, sign, x509
 from agent.crypto.steps import finish_async
-from agent.errors import LinkError, Refused
+from agent.errors import AgentError, LinkError, Refused
 from agent.identity.vault import ENROLLED, KEYED, REQUESTED, open_vault
 from agent.link import document
 
 _PATIENCE_S = (20, 40, 80, 160)  # a hub that is down, or has much to do, is asked again
+_AGAIN_S = const(3600)  # from one renewal to the next, at least; and up to twice that
 _LONGEST_CODE = const(32)
 _MODULES = (
     "identity.enrol",
@@ -40,11 +41,28 @@ def release():
     ondemand.release(*_MODULES)
 
 
-async def obtain(board, log, clock, keyring, task):
+async def obtain(keyring, task, used):
+    """Gets another identity than `used`, and has the session log in with it."""
+    log = keyring.log
+    if used is not keyring.claim:
+        wait_s = _AGAIN_S + _AGAIN_S * keyring.board.random(1)[0] // 255
+        keyring.again_at = keyring.board.uptime_s() + wait_s
+    try:
+        await _obtain(keyring, task)
+        keyring.read_vault()
+        keyring.turn = 0
+        keyring.session.end(LinkError("identity-changed"))
+    except AgentError as e:
+        log.warning("identity", "{} {}".format(e.code, e.detail))
+        if used is keyring.claim:
+            keyring.session.end(e)
+
+
+async def _obtain(keyring, task):
     """Leaves a new identity in the vault, its certificate checked; AgentError if it could
     not."""
+    board, log, own = keyring.board, keyring.log, keyring.own
     vault = open_vault(board, log)
-    own = keyring.own
 
     async def pause():
         await task.sleep(0)
@@ -65,7 +83,8 @@ async def obtain(board, log, clock, keyring, task):
         certificate = binascii.a2b_base64(answer["certificate"])
     except (KeyError, ValueError, TypeError):
         raise Refused("enrol-answer")
-    await finish_async(x509.check_steps(certificate, own.ca, point, own.name, clock.now()), pause)
+    now = keyring.clock.now()
+    await finish_async(x509.check_steps(certificate, own.ca, point, own.name, now), pause)
     vault.set_next(ENROLLED, key, certificate)
     log.info("identity", "certificate stored")
 
@@ -75,13 +94,24 @@ async def _ask(keyring, task, request):
     tag = binascii.hexlify(hashlib.sha256(request).digest()).decode()
     message = json.dumps({"csr": binascii.b2a_base64(request).decode().strip()})
     for patience_s in _PATIENCE_S:
-        payload = await keyring.ask(task, message, patience_s)
+        keyring.answers.clear()
+        await keyring.session.publish("up/enrol", message, 1)
+        payload = await _answer(keyring, task, patience_s)
         while payload is not None:
             answer = document.parse(payload, "enrol-answer")
             if answer.get("request") == tag:
                 return answer
-            payload = await keyring.answer(task, patience_s)  # an old one, to another request
+            payload = await _answer(keyring, task, patience_s)  # an old one, to another request
     raise LinkError("enrol-no-answer")
+
+
+async def _answer(keyring, task, patience_s):
+    """The next answer, or None when none came in time."""
+    for _ in range(patience_s):
+        if keyring.answers:
+            return keyring.answers.pop()
+        await task.sleep(1)
+    return None
 
 
 def _refusal(answer, vault):

@@ -94,9 +94,15 @@ def open_vault(board, log):
     return Vault(nvsmap.open_nvs(board, "fl_id"), log)
 
 
-def identities(board, log, own):
-    """(proven, next, when to renew): two of `own` having their keys, or None; Unix seconds."""
+def identities(board, log, own, promote=False):
+    """(proven, next, when to renew): two of `own` having their keys, or None; Unix seconds.
+
+    `promote`: after the one on its way has become the proven one.
+    """
     vault = open_vault(board, log)
+    if promote:
+        vault.promote()
+        log.info("identity", "proven")
     proven, new = vault.proven(), vault.next()
     renew_at = None
     if proven:

@@ -11,11 +11,14 @@ import sys
 
 def release(*names):
     """Forgets these modules of `agent`; whoever still holds a reference keeps its own."""
+    found = False
     for name in names:
         name = "agent." + name
         if name in sys.modules:
+            found = True
             del sys.modules[name]
             package, _, tail = name.rpartition(".")
             if hasattr(sys.modules.get(package), tail):
                 delattr(sys.modules[package], tail)
-    gc.collect()
+    if found:
+        gc.collect()

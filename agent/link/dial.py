@@ -10,7 +10,7 @@ import asyncio
 from micropython import const
 
 from agent.errors import LinkError
-from agent.link import tls
+from agent.link import login, tls
 
 _DIAL_S = const(20)
 _ANSWER_S = const(20)
@@ -24,7 +24,8 @@ async def open_line(mqtt, identity, task, will=None):
     reader, writer = await _dial(context, identity.endpoint)
     task.alive()
     try:
-        await mqtt.connect(
+        await login.log_in(
+            mqtt,
             reader,
             writer,
             identity.name,

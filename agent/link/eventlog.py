@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Reads the file of events that wait (`events`). Loaded at the start, then released."""
+"""The file of events that wait (`events`). Loaded at the start and by the first event, released
+when all is quiet again."""
 
 import json
 
@@ -22,3 +23,14 @@ def read(path):
         if "code" in event:
             waiting.append(event)
     return last, waiting, bool(data) and data[-1] != 10
+
+
+def append(path, event):
+    files.append(path, json.dumps(event).encode() + b"\n")
+
+
+def rewrite(path, last, waiting):
+    """Writes it anew, with `last` as the newest number."""
+    lines = [json.dumps({"seq": last - len(waiting)})]
+    lines += [json.dumps(event) for event in waiting]
+    files.replace(path, ("\n".join(lines) + "\n").encode())

@@ -16,7 +16,6 @@ import json
 from micropython import const
 
 from agent.errors import AgentError
-from agent.storage import files
 
 LIMIT = const(64)
 _PATH = "/fl/events"
@@ -29,7 +28,7 @@ class Events:
         self._path = path
         self.on_add = None  # called after each event
         self._stale = False  # the file holds events that have arrived
-        from agent.link import eventlog  # not needed again
+        from agent.link import eventlog
 
         self._last, self._waiting, self._torn = eventlog.read(path)
         self._trim()
@@ -49,23 +48,23 @@ class Events:
         self._waiting.append(event)
         full = len(self._waiting) > LIMIT
         self._trim()
-        try:
-            if full or self._torn:
-                self._rewrite()
-            else:
-                files.append(self._path, json.dumps(event).encode() + b"\n")
-        except AgentError as e:
-            # Without a file system the event can still go out in this life.
-            self._log.error("events", e.code)
+        self._write(None if full or self._torn else event)
         if self.on_add:
             self.on_add()
 
-    def _rewrite(self):
-        lines = [json.dumps({"seq": self._last - len(self._waiting)})]
-        lines += [json.dumps(event) for event in self._waiting]
-        files.replace(self._path, ("\n".join(lines) + "\n").encode())
-        self._stale = False
-        self._torn = False
+    def _write(self, event):
+        """Appends an event to the file; None: writes all of it anew."""
+        from agent.link import eventlog  # stays until the session finds all quiet
+
+        try:
+            if event:
+                eventlog.append(self._path, event)
+            else:
+                eventlog.rewrite(self._path, self._last, self._waiting)
+                self._stale = self._torn = False
+        except AgentError as e:
+            # Without a file system the event can still go out in this life.
+            self._log.error("events", e.code)
 
     def waiting(self):
         return len(self._waiting)
@@ -80,7 +79,4 @@ class Events:
                 self._waiting.pop(0)
             self._stale = True
         if self._stale:
-            try:
-                self._rewrite()
-            except AgentError as e:
-                self._log.error("events", e.code)
+            self._write(None)

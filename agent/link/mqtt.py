@@ -10,7 +10,9 @@ Invariants:
 - a message with QoS 1 is acknowledged after its handler has taken it, so that what was not taken
   comes again; `publish` with QoS 1 returns once the broker has it.
 
-Reconnecting is the caller's matter. Section numbers are those of the OASIS standard.
+Here is what a quiet connection needs. `login` gets one and ends it, `arrivals` reads what is not
+the answer to a ping; both use the names without an underscore. Reconnecting is the caller's
+matter. Section numbers are those of the OASIS standard.
 """
 
 import asyncio
@@ -21,8 +23,8 @@ from agent.errors import LinkError
 from agent.link import packets
 
 _PIECE = const(512)  # bytes asked for at a time, so that a flood leaves the loop its turns
-_CLOSE_S = const(5)
 _PINGS = const(2)  # pings within one keep-alive period
+_PINGRESP = const(0xD0)
 _TURN = const(4)  # packets after which the reader lets others run, even if more are there
 
 
@@ -34,83 +36,40 @@ class Mqtt:
     def __init__(self, ticks_ms, ticks_diff, on_message, on_oversize=None):
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
-        self._on_message = on_message
-        self._on_oversize = on_oversize
-        self._buffer = memoryview(bytearray(packets.LONGEST_PAYLOAD))
-        self._waiting = {}  # packet id -> [size of the answer, event, error], one per answer due
-        self._last_id = self._issued = 0
+        self.on_message = on_message
+        self.on_oversize = on_oversize
+        self.buffer = memoryview(bytearray(packets.LONGEST_PAYLOAD))
+        self.waiting = {}  # packet id -> [size of the answer, event, error], one per answer due
+        self.last_id = self.issued = 0
+        self.writer = None
         self._timeout_s = 1
         self._lock = asyncio.Lock()
         self._error = LinkError("mqtt-closed")  # why there is no connection
-        self._writer = None
         self.bytes_in = self.bytes_out = 0
 
-    async def connect(
-        self, reader, writer, client_id, keepalive_s=60, will=None, timeout_s=20, login=None
-    ):
-        """Logs in (3.1, 3.2); LinkError("mqtt-refused", CONNACK code) when the server declines.
-
-        `will` is (topic, payload, retain), `login` (user, password or None). OSError, EOFError and
-        ValueError of the TLS handshake, which runs in here, are let through.
-        """
-        self._fail(LinkError("mqtt-closed"))  # whoever waits on an earlier connection
+    def use(self, reader, writer, keepalive_s, timeout_s):
+        """Begins a connection; the log-in is still to come."""
+        self.fail(LinkError("mqtt-closed"))  # whoever waits on an earlier connection
         self._lock = asyncio.Lock()  # a new one, so that who waited for the old one can tell
         self._reader = reader
-        self._writer = writer
+        self.writer = writer
         self._timeout_s = timeout_s
         self._ping_ms = keepalive_s * 1000 // _PINGS
         self._pinged = None
-        self._in_log_in = True
+        self.in_log_in = True
         self._error = None
-        from agent.link.login import connect
-
-        data = connect(client_id, keepalive_s, will, login)
-        await self._bound(self._log_in(data), "log-in")
-        self._in_log_in = False
-
-    async def _log_in(self, data):
-        await self._send(data)
-        kind, _ = await self._head()
-        if kind != packets.CONNACK:
-            raise packets.malformed("no CONNACK")
-        await self._fill(2)
-        if self._buffer[0] & 0xFE:
-            raise packets.malformed("CONNACK flags")
-        if self._buffer[1]:
-            raise LinkError("mqtt-refused", str(self._buffer[1]))
-
-    async def close(self):
-        """Closes the connection, if there is one."""
-        self._fail(LinkError("mqtt-closed"))
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        try:
-            writer.close()
-            await asyncio.wait_for(writer.wait_closed(), _CLOSE_S)
-        except (OSError, asyncio.TimeoutError):
-            pass  # the socket is gone either way
-
-    async def disconnect(self):
-        """Takes leave (3.14): the last will is not sent."""
-        await self._bound(self._send(packets.DISCONNECT), "write")
 
     async def publish(self, topic, payload, qos=0, retain=False):
         """Sends a message; with QoS 1 returns when the broker has acknowledged it.
 
         Refused("mqtt-too-long") before anything is sent; needs `run` to be running for QoS 1.
         """
-        number = self._number() if qos else 0
+        number = self.number() if qos else 0
         data = packets.publish(topic, payload, qos, retain, number)
         if qos:
-            await self._ask(data, number, 2)
+            await self.ask(data, number, 2)
         else:
-            await self._bound(self._send(data), "write")
-
-    async def subscribe(self, topics):
-        """Subscribes to [(topic, qos), ...]; needs `run` to be running."""
-        number = self._number()
-        await self._ask(packets.subscribe(topics, number), number, 2 + len(topics))
+            await self.bound(self.send(data), "write")
 
     async def run(self):
         """Reads what comes until the link fails, which it raises."""
@@ -118,14 +77,22 @@ class Mqtt:
         try:
             while True:
                 for _ in range(_TURN):
-                    kind, size = await self._head()
-                    await self._take(kind, size)
+                    head, size = await self.head()
+                    if head == _PINGRESP and not size:
+                        self._pinged = None
+                    else:
+                        await self._take(head, size)
                 await asyncio.sleep(0)
         except LinkError as e:
             error = e
             raise
         finally:
-            self._fail(error)
+            self.fail(error)
+
+    async def _take(self, head, size):
+        from agent.link import arrivals  # stays until the session finds all quiet
+
+        await arrivals.take(self, head, size)
 
     async def keep_alive(self):
         """To be called every now and then while `run` runs: pings, and misses the answer
@@ -144,14 +111,14 @@ class Mqtt:
             or self._ticks_diff(now, self._heard) >= self._ping_ms
         ):
             self._pinged = now
-            await self._bound(self._send(packets.PINGREQ), "write")
+            await self.bound(self.send(packets.PINGREQ), "write")
 
     # --- failing
 
-    def _fail(self, error):
+    def fail(self, error):
         """Ends the connection: nothing more is sent, and whoever waits for an answer is told."""
         self._error = self._error or error
-        for entry in self._waiting.values():
+        for entry in self.waiting.values():
             entry[2] = self._error
             entry[1].set()
 
@@ -161,9 +128,9 @@ class Mqtt:
 
     def _broken(self, e):
         """What a stream's exception means: TLS's own until the log-in is answered."""
-        return e if self._in_log_in else LinkError("mqtt-closed", str(e.args[0] if e.args else ""))
+        return e if self.in_log_in else LinkError("mqtt-closed", str(e.args[0] if e.args else ""))
 
-    async def _bound(self, work, what):
+    async def bound(self, work, what):
         try:
             await asyncio.wait_for(work, self._timeout_s)
         except asyncio.TimeoutError:
@@ -171,15 +138,15 @@ class Mqtt:
 
     # --- sending
 
-    def _number(self):
+    def number(self):
         """A packet identifier that is not in use (2.3.1)."""
-        self._issued += 1
+        self.issued += 1
         while True:
-            self._last_id = self._last_id % 0xFFFF + 1
-            if self._last_id not in self._waiting:
-                return self._last_id
+            self.last_id = self.last_id % 0xFFFF + 1
+            if self.last_id not in self.waiting:
+                return self.last_id
 
-    async def _send(self, data):
+    async def send(self, data):
         """Writes one packet. The caller bounds it; the reader need not, as the ping does."""
         lock = self._lock
         async with lock:
@@ -188,34 +155,34 @@ class Mqtt:
             self._check()
             whole = False
             try:
-                self._writer.write(data)
-                await self._writer.drain()
+                self.writer.write(data)
+                await self.writer.drain()
                 whole = True
             except (OSError, ValueError) as e:
                 raise self._broken(e)
             finally:
                 if not whole and lock is self._lock:
-                    self._fail(LinkError("mqtt-closed", "write"))
+                    self.fail(LinkError("mqtt-closed", "write"))
             self.bytes_out += len(data)
             self._sent = self._ticks_ms()
 
-    async def _ask(self, data, number, size):
+    async def ask(self, data, number, size):
         """Sends packet `number` and waits for its answer of `size` bytes."""
-        self._waiting[number] = entry = [size, asyncio.Event(), None]
+        self.waiting[number] = entry = [size, asyncio.Event(), None]
         try:
-            await self._bound(self._send_and_wait(data, entry[1]), "answer")
+            await self.bound(self._send_and_wait(data, entry[1]), "answer")
         finally:
-            self._waiting.pop(number, None)
+            self.waiting.pop(number, None)
         if entry[2]:
             raise LinkError(entry[2].code, entry[2].detail)
 
     async def _send_and_wait(self, data, event):
-        await self._send(data)
+        await self.send(data)
         await event.wait()
 
     # --- receiving
 
-    async def _piece(self, count):
+    async def piece(self, count):
         """At least one of the next `count` bytes."""
         try:
             data = await self._reader.read(min(_PIECE, count))
@@ -226,87 +193,27 @@ class Mqtt:
         self.bytes_in += len(data)
         return data
 
-    async def _fill(self, count):
+    async def fill(self, count):
         """Reads the next `count` bytes to the start of the buffer."""
         start = 0
         while start < count:
-            data = await self._piece(count - start)
-            self._buffer[start : start + len(data)] = data
+            data = await self.piece(count - start)
+            self.buffer[start : start + len(data)] = data
             start += len(data)
 
-    async def _pass_over(self, count):
-        while count:
-            count -= len(await self._piece(count))
-
-    async def _head(self):
-        """Reads a fixed header (2.2): (type, remaining length)."""
-        await self._fill(2)
-        head = self._buffer[0]
-        byte = self._buffer[1]
+    async def head(self):
+        """Reads a fixed header (2.2): (its first byte, remaining length)."""
+        await self.fill(2)
+        head = self.buffer[0]
+        byte = self.buffer[1]
         size = byte & 0x7F
         shift = 7
         while byte > 0x7F:
             if shift > 21:  # four bytes at most (2.2.3)
                 raise packets.malformed("length")
-            await self._fill(1)
-            byte = self._buffer[0]
+            await self.fill(1)
+            byte = self.buffer[0]
             size |= (byte & 0x7F) << shift
             shift += 7
-        self._qos = head & 0x06
         self._heard = self._ticks_ms()
-        return packets.check_head(head, size), size
-
-    async def _take(self, kind, size):
-        if kind == packets.PUBLISH:
-            await self._take_message(size)
-        elif kind == packets.PINGRESP:
-            self._pinged = None
-        elif kind == packets.CONNACK:
-            raise packets.malformed("second CONNACK")
-        else:
-            await self._fill(size)
-            self._take_answer(size)
-
-    async def _take_message(self, size):
-        """PUBLISH (3.3). Each part is read to the start of the buffer, over the one before."""
-        data = self._buffer
-        await self._fill(2)
-        topic_size = data[0] << 8 | data[1]
-        size -= 2 + topic_size + (2 if self._qos else 0)
-        if size < 0:
-            raise packets.malformed("publish")
-        topic = None
-        if topic_size <= packets.LONGEST_TOPIC:
-            await self._fill(topic_size)
-            topic = packets.check_topic(data[:topic_size])
-        else:
-            await self._pass_over(topic_size)
-        number = 0
-        if self._qos:
-            await self._fill(2)
-            number = packets.packet_id(data)
-        if topic and size <= len(data):
-            await self._fill(size)
-            self._on_message(topic, data[:size])
-        else:
-            await self._pass_over(size)
-            if self._on_oversize:
-                self._on_oversize(topic, size)
-        if number:
-            await self._send(packets.puback(number))
-
-    def _take_answer(self, size):
-        """PUBACK (3.4) or SUBACK (3.9), which differ in size."""
-        number = packets.packet_id(self._buffer)
-        if (self._last_id - number) % 0xFFFF >= self._issued:
-            raise packets.malformed("unknown packet id")
-        entry = self._waiting.get(number)
-        if entry is None:
-            return  # whoever waited for it has given up
-        if entry[0] != size:
-            raise packets.malformed("wrong answer")
-        for index in range(2, size):
-            if self._buffer[index] > 1:  # 0x80: the server refuses (3.9.3)
-                raise LinkError("mqtt-refused", "subscribe")
-        del self._waiting[number]
-        entry[1].set()
+        return head, size

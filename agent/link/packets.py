@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """MQTT 3.1.1 control packets as bytes (OASIS standard, 29 October 2014; section numbers below).
 
-Pure: values in, bytes out, and back. What breaks the standard is LinkError("mqtt-malformed").
+Pure: values in, bytes out. What is rare stands in `login` and `arrivals`. What breaks the standard
+is LinkError("mqtt-malformed").
 """
 
 import struct
@@ -10,14 +11,7 @@ from micropython import const
 
 from agent.errors import LinkError, Refused
 
-CONNACK = const(2)
-PUBLISH = const(3)
-PUBACK = const(4)
-SUBACK = const(9)
-PINGRESP = const(13)
-
 PINGREQ = b"\xc0\x00"
-DISCONNECT = b"\xe0\x00"
 
 LONGEST_PAYLOAD = const(4096)
 LONGEST_TOPIC = const(128)
@@ -52,57 +46,3 @@ def publish(topic, payload, qos, retain, packet_id):
     if qos:
         body += struct.pack(">H", packet_id)
     return packet(0x30 | (qos << 1) | (1 if retain else 0), body, payload)
-
-
-def puback(packet_id):
-    """PUBACK (3.4)."""
-    return struct.pack(">BBH", 0x40, 2, packet_id)
-
-
-def subscribe(topics, packet_id):
-    """SUBSCRIBE (3.8) to [(topic, qos), ...]."""
-    body = struct.pack(">H", packet_id)
-    for topic, qos in topics:
-        body += text(topic) + bytes((qos,))
-    return packet(0x82, body)
-
-
-def check_head(head, size):
-    """The type of a packet that a server may send, by its first byte and remaining length."""
-    kind = head >> 4
-    flags = head & 0x0F
-    if kind == PUBLISH:
-        # We subscribe with QoS 1 at most, so 2 never comes (3.8.4); DUP needs QoS (3.3.1.1).
-        if flags & 0x06 > 0x02 or flags & 0x0E == 0x08:
-            raise malformed("qos")
-        fits = size > 2
-    elif flags:
-        raise malformed("flags")
-    elif kind == CONNACK or kind == PUBACK:
-        fits = size == 2
-    elif kind == SUBACK:
-        fits = 3 <= size <= 34
-    else:
-        fits = kind == PINGRESP and size == 0
-    if not fits:
-        raise malformed("packet {}".format(head))
-    return kind
-
-
-def check_topic(data):
-    """The text of a topic name (4.7): UTF-8, not empty, no wildcards, no NUL (1.5.3)."""
-    try:
-        topic = str(data, "utf-8")
-    except ValueError:  # UnicodeError is one
-        raise malformed("topic")
-    if not topic or "#" in topic or "+" in topic or "\0" in topic:
-        raise malformed("topic")
-    return topic
-
-
-def packet_id(data):
-    """A packet identifier, which is never zero (2.3.1)."""
-    number = data[0] << 8 | data[1]
-    if not number:
-        raise malformed("packet id")
-    return number

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The session: keeps the board on its broker, for ever, and never waits without a bound.
 
-One round is: join Wi-Fi, set the clock, open TLS, log in, subscribe, say that we are here, then
-serve until something breaks; then wait, longer each time and at random, so that a thousand boards
-do not come back in the same second. Topics are those of docs/wire.md.
+It serves a connection until something breaks, then `reach` gets it another. Topics are those of
+docs/wire.md.
 """
 
 import asyncio
@@ -16,28 +15,13 @@ from agent import ondemand
 from agent.errors import AgentError, LinkError
 from agent.link.mqtt import Mqtt
 
-_DIALLING = (
-    "facts",
-    "link.dial",
-    "link.join",
-    "link.login",
-    "link.sntp",
-    "link.tls",
-)
-_PREFIX = "fleetling/v1/"
-_FIRST_PAUSE_S = const(1)
-_LOOK_S = const(1)  # at the keep-alive and the Wi-Fi
+_REACHING = ("link.reach", "link.login")
+_BUSY = ("link.arrivals", "link.eventlog", "storage.files")  # needed while something happens
+_LOOK_S = const(5)  # at the keep-alive and the Wi-Fi; whatever happens wakes it before
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
 _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
-
-
-def pause_s(attempt, random_byte, longest_s):
-    """Seconds to wait before try `attempt` (0, 1, 2...): twice as long each time, and of that a
-    random half (`random_byte`, 0 to 255), within a bound."""
-    longest = min(longest_s, _FIRST_PAUSE_S << min(attempt, 9))
-    return longest * (256 + random_byte) / 512
 
 
 class Session:
@@ -45,31 +29,34 @@ class Session:
 
     With a claim the board is not on the broker in any other sense than that it may ask for a
     certificate: `connected()` is False, and nothing but the enrolment topics is used.
+
+    Attributes without an underscore are for `reach` and for those who show them.
     """
 
     def __init__(self, supervisor, keyring, wifi, clock, events, settings):
-        self._supervisor = supervisor
-        self._board = supervisor.board
-        self._log = supervisor.log
-        self._keyring = keyring
-        self._settings = settings
-        self._wifi = wifi
-        self._clock = clock
-        self._events = events
-        events.on_add = self.wake
-        self._handlers = {}
-        self._births = []
-        self._inbox = []
+        self.supervisor = supervisor
+        self.board = supervisor.board
+        self.log = supervisor.log
+        self.keyring = keyring
+        self.settings = settings
+        self.wifi = wifi
+        self.clock = clock
+        self.births = []
+        self.base = ""  # of the topics
         self.identity = None  # who is logged in now
-        self._base = ""
-        self._connected = False
-        self._woken = asyncio.Event()  # there is something to do before the next look
-        self._broken = None  # why the connection that is served cannot go on
-        self._mqtt = Mqtt(self._board.ticks_ms, self._board.ticks_diff, self._take, self._oversize)
+        self.attempt = 0  # tries since a connection held
+        self.ended = None  # why the last connection ended
+        self.reading = None  # the task that does
+        self.mqtt = Mqtt(self.board.ticks_ms, self.board.ticks_diff, self._take, self._oversize)
         self.connects = 0
         self.dropped = 0  # messages that came faster than they could be handled, or too large
         self.failures = {}  # by code
         self.last_error = ""
+        self._events = events
+        events.on_add = self.wake
+        self._handlers = {}
+        self._inbox = []
+        self._woken = asyncio.Event()  # there is something to do before the next look
 
     # --- what wings use
 
@@ -80,18 +67,18 @@ class Session:
     def on_connect(self, make):
         """Announces a document that every new connection publishes: `make()` gives (topic,
         dict)."""
-        self._births.append(make)
+        self.births.append(make)
 
     def connected(self):
-        return self._connected
+        return self.identity is not None and not self.keyring.is_claim(self.identity)
 
     def figures(self):
         return {
             "connects": self.connects,
             "dropped": self.dropped,
             "failures": self.failures,
-            "in": self._mqtt.bytes_in,
-            "out": self._mqtt.bytes_out,
+            "in": self.mqtt.bytes_in,
+            "out": self.mqtt.bytes_out,
         }
 
     async def publish(self, topic, document, qos=0, retain=False):
@@ -100,11 +87,11 @@ class Session:
             raise LinkError("link-down")
         if not isinstance(document, str):
             document = json.dumps(document)
-        await self._mqtt.publish(self._base + topic, document.encode(), qos, retain)
+        await self.mqtt.publish(self.base + topic, document.encode(), qos, retain)
 
     def end(self, error):
         """Ends the connection that is served, for this reason; the session goes on."""
-        self._broken = error
+        self.ended = error
         self.wake()
 
     def wake(self):
@@ -113,114 +100,65 @@ class Session:
 
     async def disconnect(self):
         """Takes leave of the broker, which then sends no last will."""
-        await self._mqtt.disconnect()
+        from agent.link import login
+
+        await login.leave(self.mqtt)
 
     # --- the round
 
     async def run(self, task):
-        attempt = 0
         while True:
-            started = self._board.uptime_s()
+            from agent.link import reach
+
             try:
-                await self._round(task)
-            except AgentError as e:
-                self._fail(e)
-            if self._board.uptime_s() - started > _STEADY_S:
-                attempt = 0
-            await task.sleep(
-                pause_s(attempt, self._board.random(1)[0], self._settings["reconnect_s"])
-            )
-            attempt += 1
+                await reach.reach(self, task)
+            finally:
+                reach = None
+                ondemand.release(*_REACHING)
+            await self._serve(task)
 
-    def _fail(self, e):
-        if e.code in ("identity-changed", "settings-changed"):
-            self._log.info("link", "again: " + e.code)
-            return
-        self.last_error = e.code
-        self.failures[e.code] = self.failures.get(e.code, 0) + 1
-        self._log.warning("link", "{} {}".format(e.code, e.detail))
-        if e.code in ("tls-expired", "tls-future"):
-            self._clock.distrust()
-
-    async def _round(self, task):
-        identity = self._keyring.identity()
-        claim = self._keyring.is_claim(identity)
-        self._base = _PREFIX + identity.name + "/"
-        will = None if claim else (self._base + "online", b'{"online":false}', True)
+    async def _serve(self, task):
+        began = joined = self.board.uptime_s()
         try:
-            await self._connect(task, identity, will)
-            await self._serve(task, identity, claim)
-        finally:
-            self.identity = None
-            self._connected = False
-            await self._mqtt.close()
-
-    async def _connect(self, task, identity, will):
-        # What it takes to get there is loaded for it, and released once there.
-        from agent.link import dial, join, sntp
-
-        try:
-            await join.join(self._wifi, task)
-            task.alive()
-            sntp.sync(self._clock, self._log)
-            self._keyring.dialled()
-            await dial.open_line(self._mqtt, identity, task, will)
-        finally:
-            dial = join = sntp = None
-            ondemand.release(*_DIALLING)
-
-    async def _serve(self, task, identity, claim):
-        self._broken = None
-        reading = asyncio.create_task(self._read())
-        try:
-            topic = self._base + ("down/enrol" if claim else "down/#")
-            await self._mqtt.subscribe([(topic, 1)])
-            self._keyring.accepted(identity)
-            self.identity = identity
-            self.connects += 1
-            self._log.info("link", "on the broker" if not claim else "on the broker, by claim")
-            if not claim:
-                self._connected = True
-                await self._announce()
-            self.last_error = ""
-            joined = self._board.uptime_s()
-            while not self._broken:
+            while not self.ended:
                 task.alive()
-                if self._wifi.connected():
-                    joined = self._board.uptime_s()
-                elif self._board.uptime_s() - joined > _NO_WIFI_S:
+                if self.wifi.connected():
+                    joined = self.board.uptime_s()
+                elif self.board.uptime_s() - joined > _NO_WIFI_S:
                     raise LinkError("wifi-lost")
-                await self._mqtt.keep_alive()
+                await self.mqtt.keep_alive()
                 await self._deliver()
-                if not claim:
+                if self.connected():
                     await self._events.flush(self._publish_event)
                 await self._pause()
-            raise self._broken
+        except AgentError as e:
+            self.ended = e
         finally:
-            reading.cancel()
+            self.leave()
+        if self.board.uptime_s() - began > _STEADY_S:
+            self.attempt = 0
+
+    def leave(self):
+        """Nothing more goes out over this connection."""
+        self.identity = None
+        if self.reading:
+            self.reading.cancel()
 
     async def _pause(self):
         try:
             await asyncio.wait_for(self._woken.wait(), _LOOK_S)
         except asyncio.TimeoutError:
-            pass  # time to look after the link
+            ondemand.release(*_BUSY)  # all is quiet
         self._woken.clear()
 
-    async def _read(self):
+    async def read(self):
+        """Takes in what comes, until the connection ends."""
         try:
-            await self._mqtt.run()
+            await self.mqtt.run()
         except LinkError as e:
             self.end(e)
         except OSError as e:
             self.end(LinkError("link-lost", str(e.args[0] if e.args else "")))
-
-    async def _announce(self):
-        await self.publish(
-            "online", {"online": True, "boot": self._supervisor.boot["count"]}, 1, True
-        )
-        for make in self._births:
-            topic, document = make()
-            await self.publish(topic, document, 1, True)
 
     async def _publish_event(self, payload):
         await self.publish("up/event", payload, 1)
@@ -229,8 +167,8 @@ class Session:
 
     def _take(self, topic, payload):
         """Called by the client for each message; the handlers run later, in the session's task."""
-        name = topic[len(self._base) :]
-        if not topic.startswith(self._base) or name not in self._handlers:
+        name = topic[len(self.base) :]
+        if not topic.startswith(self.base) or name not in self._handlers:
             return
         held = sum([len(message[1]) for message in self._inbox])
         if len(self._inbox) >= _INBOX or held + len(payload) > _INBOX_BYTES:
@@ -241,7 +179,7 @@ class Session:
 
     def _oversize(self, topic, size):
         self.dropped += 1
-        self._log.warning("link", "mqtt-too-long {}".format(size))
+        self.log.warning("link", "mqtt-too-long {}".format(size))
 
     async def _deliver(self):
         while self._inbox:
@@ -251,8 +189,8 @@ class Session:
             except LinkError:
                 raise
             except AgentError as e:
-                self._log.warning("link", "{}: {} {}".format(name, e.code, e.detail))
+                self.log.warning("link", "{}: {} {}".format(name, e.code, e.detail))
             except MemoryError:
                 payload = None
                 gc.collect()
-                self._log.warning("link", name + ": memory")
+                self.log.warning("link", name + ": memory")

@@ -4,6 +4,7 @@ said."""
 
 import asyncio
 
+from agent.link import login
 from agent.link.mqtt import Mqtt
 
 CONNACK = b"\x20\x02\x00\x00"
@@ -79,7 +80,7 @@ class Peer:
 
     async def connect(self, answer=CONNACK, **options):
         self.reader.feed(answer)
-        await self.client.connect(self.reader, self.writer, "dev-1", **options)
+        await login.log_in(self.client, self.reader, self.writer, "dev-1", **options)
         self.writer.data = b""
 
     def run(self):

@@ -7,6 +7,7 @@ from mqtt_peer import CONNACK, Peer, publish
 from support import raises_async
 
 from agent.errors import LinkError
+from agent.link import login
 from agent.link.mqtt import Mqtt
 
 
@@ -23,8 +24,8 @@ async def test_messages_arrive_and_qos_1_is_acknowledged_after_its_handler():
     await peer.connect()
     peer.run()
     order = []
-    take = peer.client._on_message
-    peer.client._on_message = lambda topic, payload: (order.append("taken"), take(topic, payload))
+    take = peer.client.on_message
+    peer.client.on_message = lambda topic, payload: (order.append("taken"), take(topic, payload))
     peer.writer.answer = lambda data: order.append(data)
     peer.reader.feed(publish(b"a", b"zero") + publish(b"b", b"one", 1, 513))
     peer.reader.feed(publish(b"c", b"", 1, 514, flags=8) + publish(b"d", bytes(4096), flags=1))
@@ -64,7 +65,7 @@ async def test_a_subscription_that_the_server_refuses():
     peer = Peer()
     await peer.connect()
     peer.run()
-    asked = asyncio.create_task(peer.client.subscribe([("a/#", 1)]))
+    asked = asyncio.create_task(login.subscribe(peer.client, [("a/#", 1)]))
     await peer.settle()
     peer.reader.feed(b"\x90\x03\x00\x01\x80")
     assert (await raises_async(LinkError, asked)).code == "mqtt-refused"
@@ -105,7 +106,7 @@ async def test_nobody_need_hear_of_oversize():
     client = Mqtt(lambda: 0, lambda a, b: a - b, None)
     peer = Peer()
     peer.reader.feed(CONNACK + publish(b"big", bytes(5000)))
-    await client.connect(peer.reader, peer.writer, "dev-1")
+    await login.log_in(client, peer.reader, peer.writer, "dev-1")
     peer.reader.end()
     assert (await raises_async(LinkError, client.run())).code == "mqtt-closed"
 
@@ -137,11 +138,11 @@ async def test_a_suback_answers_for_every_topic():
     peer = Peer()
     await peer.connect()
     peer.run()
-    asked = asyncio.create_task(peer.client.subscribe([("a", 1), ("b", 0)]))
+    asked = asyncio.create_task(login.subscribe(peer.client, [("a", 1), ("b", 0)]))
     await peer.settle()
     peer.reader.feed(b"\x90\x04\x00\x01\x01\x00")
     await asked
-    asked = asyncio.create_task(peer.client.subscribe([("a", 1), ("b", 0)]))
+    asked = asyncio.create_task(login.subscribe(peer.client, [("a", 1), ("b", 0)]))
     await peer.settle()
     peer.reader.feed(b"\x90\x03\x00\x02\x01")
     assert (await raises_async(LinkError, asked)).code == "mqtt-malformed"
@@ -160,12 +161,12 @@ async def test_an_answer_that_comes_too_late_is_nobodys():
 
 async def test_packet_identifiers_go_round_and_never_are_zero():
     peer = Peer()
-    peer.client._last_id = 0xFFFE
+    peer.client.last_id = 0xFFFE
     await peer.connect()
     peer.run()
     first = asyncio.create_task(peer.client.publish("t", b"", 1))  # 0xFFFF stays in use
     await peer.settle()
-    peer.client._last_id = 0xFFFE
+    peer.client.last_id = 0xFFFE
     for number in (b"\x00\x01", b"\x00\x02"):
         sent = asyncio.create_task(peer.client.publish("t", b"", 1))
         await peer.settle()

@@ -8,7 +8,7 @@ from mqtt_peer import Peer, Writer, publish
 from support import raises_async
 
 from agent.errors import LinkError
-from agent.link import packets
+from agent.link import login, packets
 
 
 async def test_trouble_of_tls_in_the_first_write_is_let_through():
@@ -33,7 +33,7 @@ async def test_no_answer_ends_in_a_time_out():
     await peer.connect(timeout_s=0.05)
     peer.run()
     assert (await raises_async(LinkError, peer.client.publish("t", b"", 1))).code == "mqtt-timeout"
-    error = await raises_async(LinkError, peer.client.subscribe([("t", 1)]))
+    error = await raises_async(LinkError, login.subscribe(peer.client, [("t", 1)]))
     assert error.code == "mqtt-timeout"
     await peer.stop()
 
@@ -78,7 +78,7 @@ async def nothing_more_goes_out(peer):
         peer.client.publish("t", b""),
         peer.client.publish("t", b"", 1),
         peer.client.keep_alive(),
-        peer.client.disconnect(),
+        login.leave(peer.client),
     ):
         assert (await raises_async(LinkError, attempt)).code == "mqtt-closed"
     assert peer.writer.data == b""
@@ -172,7 +172,7 @@ async def test_a_fault_of_the_handler_is_not_taken_for_one_of_the_link():
     def faulty(topic, payload):
         raise ValueError("a bug")
 
-    peer.client._on_message = faulty
+    peer.client.on_message = faulty
     peer.reader.feed(publish(b"t", b"x", 1))
     assert (await raises_async(ValueError, peer.client.run())).args == ("a bug",)
     assert peer.writer.data == b""  # not acknowledged: it comes again

@@ -8,6 +8,7 @@ from mqtt_peer import Peer, publish
 from support import raises_async
 
 from agent.errors import LinkError
+from agent.link import login
 
 MALFORMED = (
     b"\x30\x80\x80\x80\x80\x01",  # remaining length of five bytes
@@ -89,7 +90,7 @@ async def test_noise_ends_in_a_link_error_and_nothing_else():
         peer.run()
         asked = [
             asyncio.create_task(peer.client.publish("t", b"x", 1)),
-            asyncio.create_task(peer.client.subscribe([("t", 1)])),
+            asyncio.create_task(login.subscribe(peer.client, [("t", 1)])),
         ]
         await asyncio.sleep(0)
         data = noise(round_, valid)

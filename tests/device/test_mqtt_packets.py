@@ -4,7 +4,7 @@
 from support import raises
 
 from agent.errors import LinkError, Refused
-from agent.link import login, packets
+from agent.link import arrivals, login, packets
 
 
 def test_connect_is_the_standards_bytes():
@@ -28,8 +28,8 @@ def test_connect_with_a_user_and_a_password():
 def test_publish_and_subscribe_are_the_standards_bytes():
     assert packets.publish("a/b", b"hi", 0, False, 0) == b"\x30\x07\x00\x03a/bhi"
     assert packets.publish("a/b", b"hi", 1, True, 10) == b"\x33\x09\x00\x03a/b\x00\x0ahi"
-    assert packets.subscribe([("a/#", 1)], 7) == b"\x82\x08\x00\x07\x00\x03a/#\x01"
-    assert packets.puback(513) == b"\x40\x02\x02\x01"
+    assert login.subscription([("a/#", 1)], 7) == b"\x82\x08\x00\x07\x00\x03a/#\x01"
+    assert arrivals.puback(513) == b"\x40\x02\x02\x01"
 
 
 def test_the_remaining_length_takes_as_many_bytes_as_it_needs():
@@ -57,7 +57,7 @@ def test_what_is_too_long_is_refused_before_it_is_sent():
 
 
 def test_topics_are_text_without_wildcards():
-    assert packets.check_topic(memoryview("a/\xe9".encode())) == "a/\xe9"
+    assert arrivals.check_topic(memoryview("a/\xe9".encode())) == "a/\xe9"
     for bad in (b"", b"\xff\xfe", b"a/#", b"+/a", b"a\x00"):
-        error = raises(LinkError, packets.check_topic, memoryview(bad))
+        error = raises(LinkError, arrivals.check_topic, memoryview(bad))
         assert (error.code, error.detail) == ("mqtt-malformed", "topic")

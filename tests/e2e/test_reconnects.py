@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import statistics
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,9 +114,12 @@ def test_forced_reconnects_and_broker_restarts(fleet: TemporaryFleet) -> None:
         assert operator.command("dev", "ping")["status"] == "ok"
         device = devices["dev"]
         assert device.boot == 1, "the watchdog was starved"
-        assert device.missed_events == 0 and device.last_event == 1
+        # Each cut follows the first heartbeat, so the event may not have had its turn before.
+        assert operator.wait(lambda _: device.last_event == 1, 30)
+        assert device.missed_events == 0
     wire.close()
-    early, late = min(used[:WARM_UP]), min(used[-WARM_UP:])
+    # The median: what is loaded at the moment differs from one heartbeat to the next.
+    early, late = (round(statistics.median(part)) for part in (used[:WARM_UP], used[-WARM_UP:]))
     seconds = float(lines[-1].split()[0])
     print(f"\n{connects} connects in {seconds:.0f} s; heap used {early} -> {late} bytes")  # noqa: T201
     assert late - early < GROWTH, used

@@ -138,7 +138,7 @@ def test_what_a_change_loads_is_released(fleet: VirtualFleet) -> None:
         board.boot(BOOT_S)
         before = set(board.sandbox.importer.modules)
         desire(fleet, 1, name="x")
-        board.resume(5)
+        board.resume(10)
         assert set(board.sandbox.importer.modules) == before
 
 

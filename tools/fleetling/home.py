@@ -108,7 +108,7 @@ def create(folder: Path, plan: Plan) -> Home:
     if (folder / SETTINGS).exists():
         raise FleetlingError(
             f"{folder} already holds a fleet",
-            "Nothing was changed. Choose another folder with --fleet.",
+            "Nothing was changed. Choose another folder with --home.",
         )
     if (folder / "secrets").exists() and (unfinished / SETTINGS).exists():
         # An init that was cut between its last two steps: the keys are whole.
@@ -120,7 +120,7 @@ def create(folder: Path, plan: Plan) -> Home:
         if (folder / name).exists():
             raise FleetlingError(
                 f"{folder} holds {name}, but no {SETTINGS}",
-                f"Bring {SETTINGS} back, or choose another folder with --fleet.",
+                f"Bring {SETTINGS} back, or choose another folder with --home.",
             )
     if unfinished.exists():
         shutil.rmtree(unfinished)  # an init that was interrupted; nobody has used its keys
@@ -196,7 +196,7 @@ def find(folder: Path | None) -> Home:
             return Home(candidate)
     raise FleetlingError(
         f"No fleet in {start}" + (" or above" if folder is None else ""),
-        "Make one with `fleetling init`, or say where it is with --fleet or FLEETLING_FLEET.",
+        "Make one with `fleetling init`, or say where it is with --home or FLEETLING_HOME.",
     )
 
 

@@ -13,7 +13,7 @@ from fleetling.broker.config import write_mosquitto
 from fleetling.broker.fleet import broker_files, write_revoked
 from fleetling.broker.process import LocalBroker
 from fleetling.cli.console import output
-from fleetling.cli.options import authority, fleet_option
+from fleetling.cli.options import authority, home_option
 from fleetling.hub.store import Store
 
 
@@ -24,10 +24,10 @@ def command() -> None:
 
 @command.command()
 @click.option("--user", help="The account that mosquitto runs under when it is started as root.")
-@fleet_option
-def config(user: str | None, fleet: Path | None) -> None:
+@home_option
+def config(user: str | None, folder: Path | None) -> None:
     """Write mosquitto's files: listeners, rules, and the list of revoked certificates."""
-    place = home.find(fleet)
+    place = home.find(folder)
     count = write_revoked(place, authority(place, "fleet-ca"), Store(place.database))
     path = write_mosquitto(broker_files(place), place.folder / "broker", user=user)
     output.print(
@@ -41,10 +41,10 @@ def config(user: str | None, fleet: Path | None) -> None:
 
 @command.command()
 @click.option("--kind", type=click.Choice(["mosquitto", "amqtt"]), help="Which broker.")
-@fleet_option
-def run(kind: str | None, fleet: Path | None) -> None:
+@home_option
+def run(kind: str | None, folder: Path | None) -> None:
     """Run a broker here until Ctrl-C, to try a fleet out."""
-    place = home.find(fleet)
+    place = home.find(folder)
     write_revoked(place, authority(place, "fleet-ca"), Store(place.database))
     files = broker_files(place)
     with LocalBroker(files, place.folder / "broker", kind=kind or "") as broker:

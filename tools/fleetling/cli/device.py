@@ -13,7 +13,7 @@ from rich.table import Table
 from fleetling import home
 from fleetling.broker.fleet import write_revoked
 from fleetling.cli.console import output
-from fleetling.cli.options import authority, fleet_option
+from fleetling.cli.options import authority, home_option
 from fleetling.hub.store import Device, Store
 
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -45,10 +45,10 @@ def _described(device: Device) -> dict[str, Any]:
 
 @command.command("list")
 @JSON
-@fleet_option
-def list_(as_json: bool, fleet: Path | None) -> None:
+@home_option
+def list_(as_json: bool, folder: Path | None) -> None:
     """All devices, and whether they have come."""
-    devices = Store(home.find(fleet).database).devices()
+    devices = Store(home.find(folder).database).devices()
     if as_json:
         output.print_json(json.dumps([_described(device) for device in devices]))
         return
@@ -65,10 +65,10 @@ def list_(as_json: bool, fleet: Path | None) -> None:
 @command.command()
 @click.argument("device_id", metavar="ID")
 @JSON
-@fleet_option
-def show(device_id: str, as_json: bool, fleet: Path | None) -> None:
+@home_option
+def show(device_id: str, as_json: bool, folder: Path | None) -> None:
     """One device with its certificates."""
-    described = _described(Store(home.find(fleet).database).device(device_id))
+    described = _described(Store(home.find(folder).database).device(device_id))
     if as_json:
         output.print_json(json.dumps(described))
         return
@@ -85,10 +85,10 @@ def show(device_id: str, as_json: bool, fleet: Path | None) -> None:
 @command.command()
 @click.argument("device_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@fleet_option
-def revoke(device_id: str, yes: bool, fleet: Path | None) -> None:
+@home_option
+def revoke(device_id: str, yes: bool, folder: Path | None) -> None:
     """Turn a device away for good: a lost board, a stolen key."""
-    place = home.find(fleet)
+    place = home.find(folder)
     store = Store(place.database)
     store.device(device_id)
     if not yes:
@@ -108,10 +108,10 @@ def revoke(device_id: str, yes: bool, fleet: Path | None) -> None:
 
 @command.command("allow-enrol")
 @click.argument("device_id", metavar="ID")
-@fleet_option
-def allow_enrol(device_id: str, fleet: Path | None) -> None:
+@home_option
+def allow_enrol(device_id: str, folder: Path | None) -> None:
     """Let a device ask for a certificate once more: a new board under an old id, a reset one."""
-    Store(home.find(fleet).database).allow_again(device_id)
+    Store(home.find(folder).database).allow_again(device_id)
     output.print(
         f"{device_id} may enrol once more, with a new key. Certificates that it has stay good: "
         f"if the old board is lost, revoke first.",

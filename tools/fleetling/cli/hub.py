@@ -11,7 +11,7 @@ import rich_click as click
 
 from fleetling import home
 from fleetling.cli.console import output
-from fleetling.cli.options import authority, fleet_option
+from fleetling.cli.options import authority, home_option
 from fleetling.hub.enrol import Enroller
 from fleetling.hub.service import Hub
 from fleetling.hub.store import Store
@@ -24,16 +24,16 @@ from fleetling.hub.store import Store
 @click.option(
     "--alone", is_flag=True, help="The only hub, on a broker without shared subscriptions."
 )
-@fleet_option
+@home_option
 def command(
-    database: str | None, broker: str | None, name: str, alone: bool, fleet: Path | None
+    database: str | None, broker: str | None, name: str, alone: bool, folder: Path | None
 ) -> None:
     """Serve the fleet until Ctrl-C: sign the certificates that its boards ask for.
 
     It keeps no state but the database: stop it, kill it, start several; no request is lost, and
     none is signed twice.
     """
-    place = home.find(fleet)
+    place = home.find(folder)
     signer = authority(place, "fleet-ca")
     days = place.days("device")
     host, _, port = (broker or place.text("broker")).rpartition(":")

@@ -34,11 +34,12 @@ CLAIMS_PORT = 8884
 @click.option("--ntp", default="pool.ntp.org", show_default=True, help="The boards' time server.")
 @click.option("--no-passphrase", is_flag=True, help="Leave the signing keys unencrypted.")
 @click.option(
-    "--fleet",
+    "--home",
+    "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="FLEETLING_FLEET",
+    envvar="FLEETLING_HOME",
     default=Path(),
-    help="The folder to make it in; else this one. [env: FLEETLING_FLEET]",
+    help="The folder to make it in; else this one. [env: FLEETLING_HOME]",
 )
 def command(
     name: str,
@@ -47,7 +48,7 @@ def command(
     wifi: tuple[str, ...],
     ntp: str,
     no_passphrase: bool,
-    fleet: Path,
+    folder: Path,
 ) -> None:
     """Make the fleet NAME: authorities, keys, settings, in a folder of its own.
 
@@ -63,15 +64,15 @@ def command(
         )
     if not name or len(name) > 40 or not name.isprintable():
         raise FleetlingError(f"{name!r} is no name for a fleet", "Use 1 to 40 characters.")
-    if (fleet / home.SETTINGS).exists():  # before anything is asked
+    if (folder / home.SETTINGS).exists():  # before anything is asked
         raise FleetlingError(
-            f"{fleet} already holds a fleet", "Nothing was changed. Choose another with --fleet."
+            f"{folder} already holds a fleet", "Nothing was changed. Choose another with --home."
         )
     networks = [_network(text) for text in wifi]
     plan = home.Plan(
         name, broker, door, networks, ntp, None if no_passphrase else new_passphrase()
     )
-    made = home.create(fleet, plan)
+    made = home.create(folder, plan)
     shown = f"{made.folder}/"
     output.print(f"The fleet {name!r} is in {shown}", highlight=False, markup=False)
     if not networks:

@@ -15,7 +15,7 @@ from fleetling.errors import FleetlingError
 from fleetling.home import Home
 from fleetling.pki import Authority
 
-__all__ = ["PASSPHRASE", "authority", "fleet_option", "new_passphrase"]
+__all__ = ["PASSPHRASE", "authority", "home_option", "new_passphrase"]
 
 PASSPHRASE = "FLEETLING_PASSPHRASE"  # noqa: S105 - a variable's name
 LEAST = 8
@@ -23,13 +23,14 @@ LEAST = 8
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def fleet_option(function: F) -> F:
-    """`--fleet`, the fleet's folder; None is the current one or the nearest above."""
+def home_option(function: F) -> F:
+    """`--home`, the fleet's folder; None is the current one or the nearest above."""
     option = click.option(
-        "--fleet",
+        "--home",
+        "folder",
         type=click.Path(file_okay=False, path_type=Path),
-        envvar="FLEETLING_FLEET",
-        help="The fleet's folder; else this one or the nearest above. [env: FLEETLING_FLEET]",
+        envvar="FLEETLING_HOME",
+        help="The fleet's folder; else this one or the nearest above. [env: FLEETLING_HOME]",
     )
     return option(function)
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fleetling import home
 from fleetling.cli.console import errors, output
-from fleetling.cli.options import authority, fleet_option
+from fleetling.cli.options import authority, home_option
 from fleetling.errors import FleetlingError
 from fleetling.hub.store import Store
 from fleetling.provision import Order, Provisioner, check_orders, read_csv, ready_identity
@@ -24,14 +24,14 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--cert", type=FILE, help="A ready certificate (PEM or DER), for one board.")
 @click.option("--key", type=FILE, help="Its private key (PEM).")
 @click.option("--again", is_flag=True, help="Make new claims for boards that have one.")
-@fleet_option
+@home_option
 def command(
     ids: tuple[str, ...],
     table: Path | None,
     cert: Path | None,
     key: Path | None,
     again: bool,
-    fleet: Path | None,
+    folder: Path | None,
 ) -> None:
     """Make what boards leave the bench with: an NVS image with a claim of their own.
 
@@ -44,7 +44,7 @@ def command(
     check_orders(orders)
     if (cert is None) != (key is None):
         raise FleetlingError("A ready identity has two parts", "Give both --cert and --key.")
-    place = home.find(fleet)
+    place = home.find(folder)
     store = Store(place.database)
     if cert is not None and key is not None:
         if len(orders) != 1:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Fleetling's agent. `main.py` calls `main()`; at the REPL, `agent.status()` says how it is.
 
-For an application, `agent.config["name"]` is a setting, and `agent.config.on_change(names, call)`
-tells of changes; it takes the place of the package of that name once the agent is built.
+For an application, whose `main(task)` runs as the task "app" (`application`),
+`agent.config["name"]` is a setting, and `agent.config.on_change(names, call)` tells of changes;
+`config` takes the place of the package of that name once the agent is built.
 
 This module alone keeps module-level variables, `_runtime` and `config`: what the REPL asks after
 Ctrl-C, and what an application asks.
@@ -20,8 +21,37 @@ def main():
         asyncio.run(runtime.run())
     except KeyboardInterrupt:
         _repl("stopped")
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - an application's, outside of its tasks
+        runtime.supervisor.fail("agent", e)
     finally:
         asyncio.new_event_loop()
+
+
+def task(name, run, deadline_s=30):
+    """Runs `run(task)`, a coroutine function, under supervision: it has to check in by
+    `task.alive()` or `task.sleep(seconds)` within the deadline. A task that raises is started
+    anew."""
+    _built().supervisor.task(name, run, deadline_s)
+
+
+def busy():
+    """A context: as long as one is entered, no update is applied."""
+    return _built().supervisor.busy
+
+
+def count(name, more=1):
+    """Counts in the heartbeats."""
+    _built().heartbeat.metrics.count(name, more)
+
+
+def gauge(name, value):
+    """Shows a number in the heartbeats."""
+    _built().heartbeat.metrics.gauge(name, value)
+
+
+def top():
+    """Prints what the tasks did with the loop's time since the last heartbeat."""
+    _repl("top")
 
 
 def status():

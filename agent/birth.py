@@ -4,7 +4,7 @@
 import os
 import sys
 
-from agent import facts
+from agent import dispatch, facts
 from agent.version import VERSION
 
 
@@ -20,13 +20,14 @@ def slot():
     return slot_folder()[len("/slots/") :]
 
 
-def document(supervisor, device_id):
-    """The document as a dict; about 600 bytes of JSON."""
-    board = supervisor.board
-    boot = supervisor.boot
+def document(runtime):
+    """The document as a dict; about 700 bytes of JSON."""
+    board = runtime.board
+    boot = runtime.supervisor.boot
     name = os.uname()
+    mode = "safe" if runtime.supervisor.safe else "normal"
     return {
-        "id": device_id,
+        "id": runtime.keyring.own.name if runtime.keyring else "",
         "chip": name[0],
         "board": name[4],
         "build": getattr(sys.implementation, "_build", ""),
@@ -34,11 +35,24 @@ def document(supervisor, device_id):
         "uid": facts.unique_id(),
         "mac": facts.mac(board.wlan),
         "agent": VERSION,
+        "app": _version(slot_folder()),
         "slot": slot(),
         "partition": facts.partition(),
+        "mode": "development" if runtime.development else mode,
         "boot": boot["count"],
         "cause": boot["cause"],
         "why": boot["why"],
         "storage": board.storage(),
-        "commands": sorted(supervisor.commands),
+        "commands": sorted(list(dispatch.BUILT_IN) + list(runtime.supervisor.commands)),
     }
+
+
+def _version(folder):
+    """The version in the slot's manifest, which stands at its start (docs/wire.md)."""
+    try:
+        with open(folder + "/manifest.json") as file:
+            head = file.read(96)
+    except OSError:
+        return ""
+    _, found, rest = head.partition('"version":"')
+    return rest.split('"')[0] if found else ""

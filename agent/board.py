@@ -84,6 +84,7 @@ class Namespace:
 class Board:
     def __init__(self):
         self.wlan = network.WLAN(network.STA_IF)
+        self.rtc_memory = machine.RTC().memory
         self._watchdog = None
         self._last_ms = time.ticks_ms()
         self._uptime_ms = 0
@@ -94,8 +95,11 @@ class Board:
     def ticks_ms(self):
         return time.ticks_ms()
 
+    def ticks_us(self):
+        return time.ticks_us()
+
     def ticks_diff(self, a, b):
-        """Milliseconds from `b` to `a`, right while they are less than six days apart."""
+        """From `b` to `a`, right while they are less than six days (in us, nine minutes) apart."""
         return time.ticks_diff(a, b)
 
     def ticks_add(self, a, ms):

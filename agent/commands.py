@@ -10,57 +10,26 @@ from agent import ondemand
 
 
 class Commands:
-    """A handler that returns a function has it called with the id once the reply is out."""
+    """A handler that returns a function has it called with the id once the reply is out. What
+    every board can do is in `dispatch`."""
 
-    def __init__(self, supervisor, session, clock):
-        self._supervisor = supervisor
-        self._session = session
-        self._clock = clock
-        last = supervisor.boot["intent"]
+    def __init__(self, runtime):
+        self._runtime = runtime
+        last = runtime.supervisor.boot["intent"]
         self._done = [last["detail"]] if last.get("why") == "command" else []
-        session.on("down/command", self._receive)
-        supervisor.command("ping", self._ping)
-        supervisor.command("reboot", self._reboot)
-        supervisor.command("reset", self._factory_reset)
+        runtime.session.on("down/command", self._receive)
 
     async def _receive(self, payload):
         from agent import dispatch
 
-        supervisor = self._supervisor
+        runtime = self._runtime
         try:
-            outcome = await dispatch.run(
-                payload, supervisor.commands, self._clock.now(), self._done, supervisor.log
-            )
+            outcome = await dispatch.run(payload, runtime, self._done)
         finally:
             dispatch = None
-            ondemand.release("dispatch", "link.document")
+            ondemand.release("dispatch", "leave", "link.document")
         if outcome:
             command_id, reply, after = outcome
-            await self._session.publish("up/reply", reply, 1)
+            await runtime.session.publish("up/reply", reply, 1)
             if after:
                 await after(command_id)
-
-    async def _ping(self, args):
-        return {"uptime_s": self._supervisor.board.uptime_s(), "at": self._clock.now()}
-
-    async def _reboot(self, args):
-        return self._reset
-
-    async def _factory_reset(self, args):
-        from agent import factory
-
-        try:
-            factory.check(args.get("level"))
-        finally:
-            factory.release()
-
-        async def after(command_id):
-            factory.order(self._supervisor.board, args["level"])
-            await self._reset(command_id)
-
-        return after
-
-    async def _reset(self, command_id):
-        from agent.leave import leave
-
-        await leave(self._session, self._supervisor, "command", command_id)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Carries out one command message. Loaded when one comes."""
+"""Carries out one command message, and has the commands that every board knows. Loaded when one
+comes."""
 
 from micropython import const
 
 from agent.errors import AgentError, Refused
+from agent.leave import leave
 from agent.link import document
 
 _REMEMBERED = const(16)
@@ -31,24 +33,62 @@ def parse(payload, now):
     return command_id, name, args
 
 
-async def run(payload, commands, now, done, log):
+async def run(payload, runtime, done):
     """(id, reply, what must come after the reply or None) of a message; None for a repetition.
 
-    `commands` is name -> handler, `done` the ids seen, oldest first, which this one joins.
+    `done` are the ids seen, oldest first, which this one joins.
     """
-    command_id, name, args = parse(payload, now)
+    command_id, name, args = parse(payload, runtime.clock.now())
     if command_id in done:
         return None
     done[:] = done[-(_REMEMBERED - 1) :] + [command_id]
-    log.info("command", name)
+    runtime.log.info("command", name)
     after = None
     try:
-        if name not in commands:
+        if name in BUILT_IN:
+            result = await BUILT_IN[name](runtime, args)
+        elif name in runtime.supervisor.commands:
+            result = await runtime.supervisor.commands[name](args)
+        else:
             raise Refused("command-unknown", name)
-        result = await commands[name](args)
         if callable(result):
             result, after = None, result
         reply = {"id": command_id, "status": "ok", "result": result}
     except AgentError as e:
+        failures = runtime.session.failures
+        failures["command-refused"] = failures.get("command-refused", 0) + 1
         reply = {"id": command_id, "status": "error", "code": e.code, "detail": e.detail}
     return command_id, reply, after
+
+
+async def _ping(runtime, args):
+    return {"uptime_s": runtime.board.uptime_s(), "at": runtime.clock.now()}
+
+
+async def _info(runtime, args):
+    return runtime.birth()
+
+
+async def _reboot(runtime, args):
+    async def after(command_id):
+        await leave(runtime.session, runtime.supervisor, "command", command_id)
+
+    return after
+
+
+async def _reset(runtime, args):
+    from agent import factory
+
+    try:
+        factory.check(args.get("level"))
+    finally:
+        factory.release()
+
+    async def after(command_id):
+        factory.order(runtime.board, args["level"])
+        await leave(runtime.session, runtime.supervisor, "command", command_id)
+
+    return after
+
+
+BUILT_IN = {"ping": _ping, "info": _info, "reboot": _reboot, "reset": _reset}

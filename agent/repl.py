@@ -32,6 +32,18 @@ def factory_reset(runtime, level):
     runtime.supervisor.reset("repl")
 
 
+def top(runtime):
+    """What each task did since the last heartbeat."""
+    print("{:12s} {:>8s} {:>9s} {:>8s}".format("task", "busy ms", "worst ms", "restarts"))
+    for name, task in sorted(runtime.supervisor.tasks.items()):
+        busy, worst = task.busy_us // 1000, task.worst_us // 1000
+        print("{:12s} {:8d} {:9d} {:8d}".format(name, busy, worst, task.restarts))
+    print("loop late by {} ms at most".format(runtime.supervisor.lag_ms))
+    for name, text in _summary(runtime):
+        if name in ("heap", "broker", "storage"):
+            print("{:12s} {}".format(name, text))
+
+
 def status(runtime):
     for name, text in _summary(runtime):
         print("{:9s} {}".format(name, text))
@@ -54,7 +66,8 @@ def _summary(runtime):
     )
     yield "storage", "{} of {} free".format(room["free"], room["size"])
     yield "events", "{} waiting".format(runtime.events.waiting())
-    yield "mode", "development" if runtime.development else "normal"
+    mode = "safe: the application is not started" if runtime.supervisor.safe else "normal"
+    yield "mode", "development" if runtime.development else mode
 
 
 def _who(runtime):

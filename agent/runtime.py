@@ -11,22 +11,26 @@ from agent.supervisor import WATCHDOG_S
 
 
 class Runtime:
-    """Attributes: board, log, state, supervisor, clock, events, settings; keyring, wifi and
-    session are None where the board has no identity, and `identity_error` says why."""
+    """Attributes: board, log, state, supervisor, clock, events, settings; keyring, wifi, session
+    and heartbeat are None where the board has no identity, and `identity_error` says why."""
 
     def __init__(self):
         from agent import wiring
 
-        self.keyring = self.wifi = self.session = self.settings = None
+        self.keyring = self.wifi = self.session = self.settings = self.heartbeat = None
         self.identity_error = ""
         wiring.build(self)
         self.config = OfApplication(self.settings)
+        self.supervisor.on_failure = self.crashed
         self.development = self.state.get_int("dev") == 1
         wiring = None
         ondemand.release(
             "wiring",
             "birth",
             "bootcause",
+            "dispatch",
+            "leave",
+            "link.document",
             "facts",
             "identity.stored",
             "link.eventlog",
@@ -38,14 +42,22 @@ class Runtime:
         """The board's self-description, a dict."""
         from agent import birth
 
-        name = self.keyring.own.name if self.keyring else ""
-        made = birth.document(self.supervisor, name)
+        made = birth.document(self)
         birth = None
-        ondemand.release("birth", "facts")
+        ondemand.release("birth", "dispatch", "leave", "facts", "link.document")
         return made
 
-    async def info(self, args):
-        return self.birth()
+    def crashed(self, task, e):
+        """Notes that a task has raised."""
+        from agent.monitor import crash
+
+        try:
+            crash.note(self, task.name, e)
+            if self.heartbeat:
+                self.heartbeat.owes = True
+        finally:
+            crash = None
+            ondemand.release("monitor.crash")
 
     async def run(self):
         """Runs for ever."""
@@ -53,7 +65,7 @@ class Runtime:
 
         announce(self)
         announce = None
-        ondemand.release("announce")
+        ondemand.release("announce", "application", "birth", "dispatch", "leave", "facts")
         if not self.development:
             self.board.start_watchdog(WATCHDOG_S)
         await self.supervisor.run()

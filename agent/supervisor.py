@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The supervisor: starts the wings' tasks, watches their progress, feeds the watchdog, resets.
+"""The supervisor: runs the tasks, watches their progress, feeds the watchdog, resets.
 
 Invariants:
-- only `_supervise` feeds the hardware watchdog, and only when every task is within its deadline;
-- a task that misses its deadline ends in a reset whose recorded intent names it;
-- a task that raises is started again after a pause, so that one wing cannot stop the others;
-- every wanted reset has its intent recorded before it.
+- only `run` feeds the hardware watchdog, and only when every task is within its deadline;
+- a task that misses its deadline ends in a reset whose recorded intent names it; one that holds
+  the whole loop is named by the boot record, which says whose step runs;
+- a task that raises is started again after a pause, so that one wing cannot stop the others; one
+  that goes on raising ends in a reset;
+- a boot is good once no task has raised for a minute; every wanted reset has its intent recorded
+  before it.
 """
 
 import asyncio
@@ -15,22 +18,34 @@ import json
 from micropython import const
 
 from agent.errors import AgentError
+from agent.monitor import bootrecord
 from agent.storage.records import Record
 
 WATCHDOG_S = const(60)
-_RESTART_S = const(5)
+_GOOD_S = const(60)
+_LOOK_S = const(10)
+_MANY = const(3)  # so many failures of a task, none long after the other,
+_LONG_S = const(600)  # are answered by a new start; the next one by a reset
+_UNWANTED = ("starved", "crash")
 
 
 class Task:
-    """A supervised task's own handle: it must call `alive` or `sleep` within its deadline."""
+    """A supervised task's own handle: it must call `alive` or `sleep` within its deadline.
 
-    def __init__(self, board, name, run, deadline_s):
+    `restarts` is how often it was started again."""
+
+    def __init__(self, supervisor, name, run, deadline_s):
         self.name = name
         self.run = run
         self.restarts = 0
+        self.busy_us = 0
+        self.worst_us = 0
         self.kept = None  # the asyncio task, held so that it is not collected
-        self._board = board
-        self._deadline_ms = deadline_s * 1000
+        self.failures = []  # uptimes of the last ones
+        self._mark = name.encode()[:16]
+        self._supervisor = supervisor
+        self._board = supervisor.board
+        self._deadline_ms = int(deadline_s * 1000)
         self.alive()
 
     def alive(self):
@@ -44,22 +59,94 @@ class Task:
         await asyncio.sleep(seconds)
         self.alive()
 
-    def overdue(self):
-        return self._board.ticks_diff(self._board.ticks_ms(), self._due) > 0
+    def left_ms(self):
+        """Until it is overdue."""
+        return self._board.ticks_diff(self._due, self._board.ticks_ms())
+
+    def begin(self):
+        """A step of it begins."""
+        record = self._supervisor.record
+        if record.task != self._mark:
+            record.mark(self._mark, self._supervisor.uptime_s)
+        self._began = self._board.ticks_us()
+
+    def end(self):
+        took = self._board.ticks_diff(self._board.ticks_us(), self._began)
+        self.busy_us += took
+        self.worst_us = max(self.worst_us, took)
+
+    def take(self):
+        """[busy ms, longest step in ms] since it was last called, and [restarts] since ever."""
+        taken = [self.busy_us // 1000, self.worst_us // 1000, self.restarts]
+        self.busy_us = self.worst_us = 0
+        return taken
+
+
+class Steps:
+    """Awaits a coroutine step by step, and tells its task of each."""
+
+    def __init__(self, task, coroutine):
+        self._task = task
+        self._coroutine = coroutine
+
+    def __iter__(self):
+        resume, value = self._coroutine.send, None
+        while True:
+            self._task.begin()
+            try:
+                given = resume(value)
+            except StopIteration:
+                return
+            finally:
+                self._task.end()
+            try:
+                yield given
+                resume, value = self._coroutine.send, None
+            except GeneratorExit:
+                self._coroutine.close()
+                raise
+            except BaseException as e:  # noqa: BLE001 - cancelled: the coroutine's to handle
+                resume, value = self._coroutine.throw, e
+
+    __await__ = __iter__
+
+
+class Busy:
+    """A context that several may enter."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self):
+        self.count += 1
+
+    def __exit__(self, *exc):
+        self.count -= 1
 
 
 class Supervisor:
-    """`boot` is what `bootcause` read."""
+    """`boot` is what `bootcause` read, `record` the boot record."""
 
-    def __init__(self, board, log, state, boot):
+    def __init__(self, board, log, state, boot, record):
         self.board = board
         self.log = log
+        self.record = record
         self.tasks = {}
-        self._running = False
         self.commands = {}
+        self.busy = Busy()
         self.lag_ms = 0  # the worst delay of the event loop since it was last read
-        self._intent = Record(state, "intent")
+        self.uptime_s = 0  # as of the last look
         self.boot = boot
+        self.on_failure = lambda task, e: None  # called when a task has raised
+        self._failed_at = 0
+        self._running = False
+        self._state = state
+        self._intent = Record(state, "intent")
+
+    @property
+    def safe(self):
+        """Whether this is safe mode."""
+        return bool(self.record.flags & bootrecord.SAFE)
 
     def command(self, name, handler):
         """Announces a command: `await handler(args)` returns what the reply shall carry."""
@@ -69,7 +156,7 @@ class Supervisor:
         """Runs `run(task)`, a coroutine function, under supervision, as soon as `run` runs."""
         if name in self.tasks:
             raise AgentError("task-exists", name)
-        task = self.tasks[name] = Task(self.board, name, run, deadline_s)
+        task = self.tasks[name] = Task(self, name, run, deadline_s)
         if self._running:
             self._start(task)
 
@@ -80,16 +167,34 @@ class Supervisor:
     async def _keep(self, task):
         while True:
             try:
-                await task.run(task)
+                await Steps(task, task.run(task))
                 del self.tasks[task.name]
                 return
-            except Exception as e:  # noqa: BLE001 - whatever a wing or an application raises
-                task.restarts += 1
-                self.log.error(task.name, "stopped by " + repr(e))
-                for line in self.board.format_exception(e).split("\n"):
-                    if line:
-                        self.log.error(task.name, line)
-            await task.sleep(_RESTART_S)
+            except BaseException as e:  # whatever a wing or an application raises
+                if not isinstance(e, Exception) and type(e) is not SystemExit:
+                    raise  # Ctrl-C, a cancellation
+                pause_s = self._failed(task, e)
+            await task.sleep(pause_s)
+
+    def _failed(self, task, e):
+        """Notes a failure; the seconds to wait until the next start."""
+        now = self._failed_at = self.board.uptime_s()
+        task.failures = [at for at in task.failures if now - at < _LONG_S] + [now]
+        task.restarts += 1
+        self.log.error(task.name, "stopped by " + type(e).__name__)
+        try:
+            self.on_failure(task, e)
+        except Exception as second:  # noqa: BLE001 - a heap that is full, a file system that is
+            self.log.error("supervisor", repr(second))
+        if len(task.failures) > _MANY:
+            self.reset("crash", task.name)
+        return 1 << len(task.failures) - 1
+
+    def fail(self, name, e):
+        """Ends the life because of an exception that no task has caught."""
+        task = Task(self, name, None, 0)
+        task.failures = [self.board.uptime_s()] * _MANY
+        self._failed(task, e)
 
     async def run(self):
         """Runs for ever; ends only by a reset or by Ctrl-C."""
@@ -98,20 +203,38 @@ class Supervisor:
         for task in list(self.tasks.values()):
             self._start(task)
         while True:
-            asked = board.ticks_ms()
-            await asyncio.sleep(1)
-            self.lag_ms = max(self.lag_ms, board.ticks_diff(board.ticks_ms(), asked) - 1000)
-            board.uptime_s()
-            late = [task.name for task in self.tasks.values() if task.overdue()]
-            if late:
-                self.log.error("supervisor", "no progress: " + ", ".join(late))
-                self.reset("starved", late[0])
+            wait_ms = min([task.left_ms() for task in self.tasks.values()] + [_LOOK_S * 1000])
+            asked = board.ticks_add(board.ticks_ms(), max(wait_ms + 1, 1000))
+            await asyncio.sleep(max(wait_ms + 1, 1000) / 1000)
+            self.lag_ms = max(self.lag_ms, board.ticks_diff(board.ticks_ms(), asked))
+            self._look()
             board.feed_watchdog()
+
+    def _look(self):
+        self.uptime_s = self.board.uptime_s()
+        late = [task.name for task in self.tasks.values() if task.left_ms() < 0]
+        if late:
+            self.log.error("supervisor", "no progress: " + ", ".join(late))
+            self.reset("starved", late[0])
+        record = self.record
+        if not record.flags and self.uptime_s - self._failed_at >= _GOOD_S:
+            record.bad = record.safe = 0
+            self._wanted_end()
+
+    def _wanted_end(self):
+        """From now on the end of this boot speaks against nobody; safe mode stays what it is."""
+        self.record.flags |= bootrecord.GOOD
+        self.record.write()
+        if not self.safe and self._state.get_int("guard"):
+            self._state.set_int("guard", 0)
 
     def reset(self, why, detail=""):
         """Records the intent and resets the board."""
         try:
-            self._intent.save(json.dumps({"why": why, "detail": detail}).encode())
+            intent = {"why": why, "detail": detail, "boot": self.boot["count"]}
+            self._intent.save(json.dumps(intent).encode())
+            if why not in _UNWANTED:
+                self._wanted_end()
         except AgentError as e:
             # A board that cannot write must still be able to reset; only the reason is lost.
             self.log.error("supervisor", e.code)

@@ -22,6 +22,7 @@ from agent.link.join import parse
 from agent.link.session import Session
 from agent.link.wifi import Wifi
 from agent.log import Log
+from agent.monitor.bootrecord import BootRecord
 from agent.monitor.heartbeat import Heartbeat
 from agent.storage import files
 from agent.storage.nvsmap import open_nvs
@@ -43,9 +44,9 @@ def build(runtime):
 
         factory.carry_out(board, log, state)
         factory.release()
-    runtime.supervisor = Supervisor(
-        board, log, state, bootcause.read(facts.reset_cause(), log, state)
-    )
+    record = BootRecord(board.rtc_memory)
+    boot = bootcause.read(facts.reset_cause(), log, state, record)
+    runtime.supervisor = Supervisor(board, log, state, boot, record)
     try:
         files.make_folder("/fl")
     except AgentError as e:
@@ -105,13 +106,12 @@ def _wire_link(runtime, slot):
         supervisor, keyring, runtime.wifi, runtime.clock, runtime.events, settings
     )
     keyring.wire(session)
-    Commands(supervisor, session, runtime.clock)
-    supervisor.command("info", runtime.info)
+    Commands(runtime)
     session.on_connect(lambda: ("up/birth", runtime.birth()))
     config = Config(runtime.board, log, open_nvs(runtime.board, "fl_conf"), settings, slot)
     config.wire(session)
     _listen(runtime, config)
-    heartbeat = Heartbeat(supervisor, session, runtime.wifi, settings)
+    heartbeat = runtime.heartbeat = Heartbeat(runtime)
     supervisor.task("link", session.run, _LINK_DEADLINE_S)
     supervisor.task("health", heartbeat.run)
     supervisor.task("identity", keyring.run)

@@ -1,51 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""Heartbeats: the board's figures, at a steady interval, while it is connected."""
+"""Samples the board's figures, and has them reported at a steady interval.
+
+What a heartbeat says, whether that is as it should be, and where it goes while the board is away,
+is `report`'s: loaded for each heartbeat, then released. Here is what lasts between two.
+"""
 
 from micropython import const
 
-from agent.errors import LinkError
+from agent import ondemand
+from agent.errors import AgentError
+from agent.monitor.metrics import Metrics
 
-_STEP_S = const(5)
+_FIRST_S = const(5)
+_LEAST_S = const(1)
+_MOST_S = const(60)
 
 
 class Heartbeat:
-    def __init__(self, supervisor, session, wifi, settings):
-        self._supervisor = supervisor
-        self._session = session
-        self._wifi = wifi
-        self._settings = settings
+    """Attributes for `report`: metrics; since_s, uptime of the last heartbeat; owes, whether there
+    may be something to be sent before the next; away and stride, of `backlog`; told, alarms;
+    baselines and counts, of `nominal`."""
 
-    def figures(self):
-        """The heartbeat's document. Bytes, seconds, milliseconds, dBm, degrees Celsius."""
-        supervisor = self._supervisor
-        board = supervisor.board
-        lag_ms = supervisor.lag_ms
-        supervisor.lag_ms = 0
-        return {
-            "uptime_s": board.uptime_s(),
-            "heap": board.heap(),
-            "storage": board.storage(),
-            "lag_ms": lag_ms,
-            "rssi": self._wifi.rssi(),
-            "joins": self._wifi.joins,
-            "temperature_c": board.temperature_c(),
-            "restarts": sum([task.restarts for task in supervisor.tasks.values()]),
-            "link": self._session.figures(),
-        }
+    def __init__(self, runtime):
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self.metrics = Metrics(runtime.supervisor, runtime.session, runtime.wifi)
+        self.since_s = 0
+        self.owes = True
+        self.away = 0
+        self.stride = 1
+        self.told = {}
+        self.baselines = {}
+        self.counts = {}
 
     async def run(self, task):
+        self.since_s = self._runtime.board.uptime_s()
+        longest = _FIRST_S
         while True:
-            if self._session.connected():
-                try:
-                    await self._session.publish("up/health", self.figures())
-                except LinkError:
-                    pass  # the session reports the loss itself
-            await self._wait(task)
+            await self._wait(task, longest)
+            await self._report()
+            longest = None
 
-    async def _wait(self, task):
+    async def _wait(self, task, longest):
         """For one interval, as it is set: a shorter one counts at once."""
         waited = 0
-        while waited < self._settings["heartbeat_s"]:
-            step = min(_STEP_S, self._settings["heartbeat_s"] - waited)
+        while True:
+            interval = self._settings["heartbeat_s"]
+            rest = min(longest or interval, interval) - waited
+            if rest <= 0:
+                return
+            step = min(max(interval / 6, _LEAST_S), _MOST_S, rest)
             await task.sleep(step)
+            self.metrics.sample()
             waited += step
+
+    async def _report(self):
+        from agent.monitor import report
+
+        try:
+            await report.beat(self._runtime, self)
+        except AgentError as e:
+            self._runtime.log.error("health", e.code)
+        finally:
+            report = None
+            ondemand.release(
+                "monitor.report", "monitor.nominal", "monitor.backlog", "monitor.crash"
+            )

@@ -42,6 +42,7 @@ MAP = {
         "dev": INT,
         "reset": INT,
         "button": INT,
+        "guard": INT,
         "intent0": 128,
         "intent1": 128,
         "floor0": 32,

@@ -3,6 +3,7 @@
 
 from agent import bootcause
 from agent.log import Log
+from agent.monitor.bootrecord import BootRecord
 from agent.supervisor import Supervisor
 
 
@@ -63,9 +64,18 @@ class FakeBoard:
         self.fed = 0
         self.namespaces = {}
         self.server_time = None  # what SNTP answers, or an exception
+        self.rtc = b""
 
     def ticks_ms(self):
         return self.ms
+
+    def ticks_us(self):
+        return self.ms * 1000
+
+    def rtc_memory(self, data=None):
+        if data is not None:
+            self.rtc = bytes(data)
+        return self.rtc
 
     def ticks_diff(self, a, b):
         return a - b
@@ -106,10 +116,13 @@ class FakeBoard:
 
 
 def supervisor_of(board, lines=None):
-    """A supervisor, as `wiring` makes it."""
+    """A supervisor, as `boot.py` and `wiring` make it: each one is another life."""
     log = quiet_log([] if lines is None else lines)
     state = board.nvs("fl_state")
-    return Supervisor(board, log, state, bootcause.read(board.cause, log, state))
+    state.values["boots"] = (state.get_int("boots") or 0) + 1
+    record = BootRecord(board.rtc_memory)
+    boot = bootcause.read(board.cause, log, state, record)
+    return Supervisor(board, log, state, boot, record)
 
 
 def quiet_log(lines):

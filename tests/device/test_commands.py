@@ -11,6 +11,7 @@ from agent.errors import AgentError, Refused
 
 class FakeSession:
     def __init__(self):
+        self.failures = {}
         self.handlers = {}
         self.sent = []
         self.closed = False
@@ -33,11 +34,19 @@ class FakeClock:
         return 1000
 
 
+class FakeRuntime:
+    def __init__(self, board):
+        self.board = board
+        self.supervisor = supervisor_of(board)
+        self.session = FakeSession()
+        self.clock = FakeClock()
+        self.log = self.supervisor.log
+
+
 def make(board):
-    session = FakeSession()
-    supervisor = supervisor_of(board)
-    Commands(supervisor, session, FakeClock())
-    return session, supervisor
+    runtime = FakeRuntime(board)
+    Commands(runtime)
+    return runtime.session, runtime.supervisor
 
 
 async def send(session, **message):

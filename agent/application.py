@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""Starts the application: the module or package `app` of the slot, and its `main(task)`.
+
+`main` is a coroutine function; it runs as the supervised task "app", and has to check in with
+`task.alive()` or `task.sleep(seconds)` once a minute. A failure starts it anew, module and all.
+"""
+
+import gc
+import os
+import sys
+
+from micropython import const
+
+DEADLINE_S = const(60)
+_NAMES = ("app.mpy", "app.py", "app")
+
+
+def present(slot):
+    """Whether the slot holds an application."""
+    try:
+        names = os.listdir(slot)
+    except OSError:
+        return False
+    return any([name in names for name in _NAMES])
+
+
+async def run(task):
+    for name in list(sys.modules):
+        if name == "app" or name.startswith("app."):
+            del sys.modules[name]
+    gc.collect()
+    import app
+
+    task.alive()
+    await app.main(task)

@@ -9,7 +9,7 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,9 @@ from fleetling.fleet.state import PREFIX, Device, FleetState
 
 __all__ = ["Operator"]
 
+# Below PREFIX: all that devices say.
+EVERYTHING = ("+/online", "+/up/#")
+
 OnMessage = Callable[[Device, str], None]
 
 
@@ -33,6 +36,7 @@ class Operator:
         ca, certificate, key: PEM files; the certificate's CN must be one that the broker's rules
             let see the fleet.
         on_message: called with the device and the topic below its own, for each change.
+        topics: what to hear, as filters below the prefix of all topics.
     """
 
     def __init__(
@@ -44,16 +48,20 @@ class Operator:
         certificate: Path,
         key: Path,
         on_message: OnMessage | None = None,
+        topics: Sequence[str] = EVERYTHING,
     ) -> None:
+        self._topics = topics
+        name = f"operator-{secrets.token_hex(4)}"
+        # Nobody else hears it: operators and hubs listen to what goes up.
+        self._marker = f"{PREFIX}{name}/down/marker"
+        self._marked = threading.Event()
         self.state = FleetState()
         self._host, self._port = host, port
         self._on_message = on_message
         self._changed = threading.Condition()
         self._ready = threading.Event()
         self._refused = ""
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"operator-{secrets.token_hex(4)}"
-        )
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
         context = ssl.create_default_context(cafile=str(ca))
         context.load_cert_chain(certificate, key)
         client.tls_set_context(context)
@@ -95,7 +103,8 @@ class Operator:
         if reason.is_failure:
             self._refused = str(reason)
             return
-        client.subscribe([(f"{PREFIX}+/online", 1), (f"{PREFIX}+/up/#", 1)])
+        wanted = [*(f"{PREFIX}{topic}" for topic in self._topics), self._marker]
+        client.subscribe([(topic, 1) for topic in wanted])
 
     def _subscribed(
         self, client: mqtt.Client, data: Any, mid: int, reasons: list[Any], properties: Any
@@ -106,6 +115,9 @@ class Operator:
         self._ready.set()
 
     def _received(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic == self._marker:
+            self._marked.set()
+            return
         with self._changed:
             device = self.state.apply(message.topic, bytes(message.payload), time.time())
             self._changed.notify_all()
@@ -117,9 +129,39 @@ class Operator:
         with self._changed:
             return self._changed.wait_for(lambda: holds(self.state), timeout_s)
 
+    def settle(self, timeout_s: float = 15) -> None:
+        """Waits until all retained messages are in.
+
+        The broker queues them when it takes the subscription, so a message that is sent
+        afterwards comes after them.
+
+        Raises:
+            FleetlingError: the broker does not deliver.
+        """
+        self._marked.clear()
+        self.publish(self._marker, b"{}")
+        if not self._marked.wait(timeout_s):
+            raise FleetlingError(
+                f"The broker at {self._host}:{self._port} has stopped to answer", "Try again."
+            )
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Sends a message with QoS 1."""
         self._client.publish(topic, payload, qos=1, retain=retain)
+
+    def deliver(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Sends a message with QoS 1; the broker has it when this returns.
+
+        Raises:
+            FleetlingError: it did not get there.
+        """
+        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        try:
+            sent.wait_for_publish(15)
+        except (RuntimeError, ValueError) as e:
+            raise FleetlingError(f"The broker did not take a message: {e}", "Try again.") from e
+        if not sent.is_published():
+            raise FleetlingError("The broker did not take a message", "Try again.")
 
     def command(
         self,

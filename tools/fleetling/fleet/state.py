@@ -29,6 +29,8 @@ class Device:
     boot: int | None = None
     birth: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
+    schema: dict[str, Any] | None = None
+    reported: dict[str, Any] = field(default_factory=dict)
     heartbeats: int = 0
     last_seen: float = 0.0
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
@@ -68,6 +70,10 @@ class Device:
         elif topic == "up/health":
             self.health = document
             self.heartbeats += 1
+        elif topic == "up/schema":
+            self.schema = document
+        elif topic == "up/reported":
+            self.reported = document
         elif topic == "up/event":
             return self._event(document)
         elif topic == "up/reply":

@@ -2,7 +2,8 @@
 """Starts the application: the module or package `app` of the slot, and its `main(task)`.
 
 `main` is a coroutine function; it runs as the supervised task "app", and has to check in with
-`task.alive()` or `task.sleep(seconds)` once a minute. A failure starts it anew, module and all.
+`task.alive()` or `task.sleep(seconds)` once a minute. A failure starts it anew: its module, and the
+tasks that it has started.
 """
 
 import gc
@@ -25,6 +26,7 @@ def present(slot):
 
 
 async def run(task):
+    task.supervisor.end_application()
     for name in list(sys.modules):
         if name == "app" or name.startswith("app."):
             del sys.modules[name]

@@ -34,8 +34,9 @@ class Task:
 
     `restarts` is how often it was started again."""
 
-    def __init__(self, supervisor, name, run, deadline_s):
+    def __init__(self, supervisor, name, run, deadline_s, of_application=False):
         self.name = name
+        self.of_application = of_application
         self.run = run
         self.restarts = 0
         self.busy_us = 0
@@ -43,7 +44,7 @@ class Task:
         self.kept = None  # the asyncio task, held so that it is not collected
         self.failures = []  # uptimes of the last ones
         self._mark = name.encode()[:16]
-        self._supervisor = supervisor
+        self.supervisor = supervisor
         self._board = supervisor.board
         self._deadline_ms = int(deadline_s * 1000)
         self.alive()
@@ -65,9 +66,9 @@ class Task:
 
     def begin(self):
         """A step of it begins."""
-        record = self._supervisor.record
+        record = self.supervisor.record
         if record.task != self._mark:
-            record.mark(self._mark, self._supervisor.uptime_s)
+            record.mark(self._mark, self.supervisor.uptime_s)
         self._began = self._board.ticks_us()
 
     def end(self):
@@ -152,13 +153,21 @@ class Supervisor:
         """Announces a command: `await handler(args)` returns what the reply shall carry."""
         self.commands[name] = handler
 
-    def task(self, name, run, deadline_s=30):
+    def task(self, name, run, deadline_s=30, of_application=False):
         """Runs `run(task)`, a coroutine function, under supervision, as soon as `run` runs."""
         if name in self.tasks:
             raise AgentError("task-exists", name)
-        task = self.tasks[name] = Task(self, name, run, deadline_s)
+        task = self.tasks[name] = Task(self, name, run, deadline_s, of_application)
         if self._running:
             self._start(task)
+
+    def end_application(self):
+        """Ends the tasks that the application has started, but for its first."""
+        for task in list(self.tasks.values()):
+            if task.of_application:
+                del self.tasks[task.name]
+                if task.kept:
+                    task.kept.cancel()
 
     def _start(self, task):
         task.alive()
@@ -168,7 +177,7 @@ class Supervisor:
         while True:
             try:
                 await Steps(task, task.run(task))
-                del self.tasks[task.name]
+                self.tasks.pop(task.name, None)
                 return
             except BaseException as e:  # whatever a wing or an application raises
                 if not isinstance(e, Exception) and type(e) is not SystemExit:

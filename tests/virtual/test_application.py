@@ -102,6 +102,27 @@ def test_one_that_goes_on_failing_ends_in_safe_mode_and_the_board_stays(
         assert fleet.documents("up/reply")[-1]["status"] == "ok"
 
 
+def test_a_new_start_ends_the_tasks_of_the_last(fleet: VirtualFleet) -> None:
+    body = (
+        "agent.task('other', other, deadline_s=5)\n"
+        "await task.sleep(100)\n"
+        "raise ValueError('x')\n"
+    )
+    top = (
+        "async def other(task):\n"
+        "    try:\n"
+        "        while True:\n"
+        "            await task.sleep(1)\n"
+        "    finally:\n"
+        "        print('other ends')\n"
+    )
+    with fleet.board(app=app(body, top)) as board:
+        board.run(350)
+        crashes = events(fleet, "crash")
+        assert len(crashes) == 3 and {crash["error"] for crash in crashes} == {"ValueError"}
+        assert board.console.count("other ends") == 3 and board.lives == 1
+
+
 def test_a_module_without_main_is_told(fleet: VirtualFleet) -> None:
     with fleet.board(app={"app.py": b"x = 1\n"}) as board:
         board.run(400)

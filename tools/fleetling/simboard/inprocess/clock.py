@@ -27,16 +27,11 @@ class Deadlock(Exception):
 class Timer:
     """One event to come."""
 
-    __slots__ = ("at_us", "callback", "cancelled", "order")
+    __slots__ = ("callback", "cancelled")
 
-    def __init__(self, at_us: int, order: int, callback: Callable[[], object]) -> None:
-        self.at_us = at_us
-        self.order = order
+    def __init__(self, callback: Callable[[], object]) -> None:
         self.callback = callback
         self.cancelled = False
-
-    def __lt__(self, other: Timer) -> bool:
-        return (self.at_us, self.order) < (other.at_us, other.order)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -50,29 +45,32 @@ class Clock:
         self.failures: list[BaseException] = []
         self.host = Fiber(self)
         self.running = self.host
-        self._events: list[Timer] = []
+        self._events: list[tuple[int, int, Timer]] = []  # when, order, what
         self._order = 0
 
     def call_at(self, at_us: int, callback: Callable[[], object]) -> Timer:
         """Has `callback()` called at that instant, or at once when it has passed."""
         self._order += 1
-        timer = Timer(max(at_us, self.now_us), self._order, callback)
-        heapq.heappush(self._events, timer)
+        timer = Timer(callback)
+        heapq.heappush(self._events, (max(at_us, self.now_us), self._order, timer))
         return timer
 
     def next_at(self) -> int | None:
         """When the next event is due; None when there is none."""
-        while self._events and self._events[0].cancelled:
-            heapq.heappop(self._events)
-        return self._events[0].at_us if self._events else None
+        events = self._events
+        while events:
+            at_us, _, timer = events[0]
+            if not timer.cancelled:
+                return at_us
+            heapq.heappop(events)
+        return None
 
     def run_next(self) -> None:
         """Moves on to the next event and runs it. What it raises is the world's failure, not
         the fault of the device code that happened to wait: it is kept for the host."""
         if self.next_at() is None:
             raise Deadlock
-        timer = heapq.heappop(self._events)
-        self.now_us = timer.at_us
+        self.now_us, _, timer = heapq.heappop(self._events)
         try:
             timer.callback()
         except Exception as e:  # noqa: BLE001 - host code may raise anything
@@ -88,7 +86,8 @@ class Clock:
         upcoming = self.next_at()
         if upcoming is not None and upcoming <= at_us:
             return False
-        self.now_us = max(self.now_us, at_us)
+        if at_us > self.now_us:
+            self.now_us = at_us
         return True
 
 

@@ -87,8 +87,16 @@ class Life:
             self._raise_end()
         if self._flash.dead:
             self.finish("power-cut")
-        if self._chip.wdt_expired():
+        deadline_ms = self._chip.wdt_deadline_ms
+        if deadline_ms is not None and self.clock.now_us >= deadline_ms * 1000:
             self.finish("wdt", _WDT_RESET)
+
+    def switch(self) -> None:
+        """The board turns to its next task."""
+        until = self.clock.now_us + SWITCH_US
+        if self._not_after_watchdog(until) != until or not self.clock.skip_to(until):
+            self.spend(SWITCH_US)
+        self.check()
 
     def pause(self, why: Pause) -> None:
         """Gives the run to the host, until it lets the board go on."""
@@ -116,12 +124,12 @@ class Life:
 
     def spend(self, us: float) -> None:
         """Takes time, uninterruptible but for the end: flash, arithmetic, a driver."""
-        until = self.clock.now_us + round(us)
-        while True:
-            self._check_end()
-            if self.clock.now_us >= until:
-                return
+        clock = self.clock
+        until = clock.now_us + round(us)
+        self._check_end()
+        while clock.now_us < until:
             self.fiber.wait(self._not_after_watchdog(until))
+            self._check_end()
 
     def sleep_until(self, until_us: int) -> None:
         """Blocks as `time.sleep` does; Ctrl-C gets through."""
@@ -142,9 +150,8 @@ class Life:
         self.check()
 
     def _not_after_watchdog(self, until_us: int | None) -> int | None:
-        deadline = self._chip.wdt_deadline_ms
-        if deadline is None:
+        deadline_ms = self._chip.wdt_deadline_ms
+        if deadline_ms is None:
             return until_us
-        if until_us is None:
-            return int(deadline) * 1000
-        return min(until_us, int(deadline) * 1000)
+        deadline_us: int = deadline_ms * 1000
+        return deadline_us if until_us is None or until_us > deadline_us else until_us

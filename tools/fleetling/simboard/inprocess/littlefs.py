@@ -51,23 +51,23 @@ class _Blocks:
     """littlefs's block device: a region of the flash."""
 
     def __init__(self, flash: Any, addr: int) -> None:
-        self._flash = flash
+        self.flash = flash
         self._addr = addr
         self.failure: BaseException | None = None
 
     def read(self, cfg: Any, block: int, off: int, size: int) -> bytes:
         try:
             if self.failure is None:
-                return bytes(self._flash.read(self._addr + block * BLOCK + off, size))
+                return bytes(self.flash.read(self._addr + block * BLOCK + off, size))
         except BaseException as e:  # noqa: BLE001 - raised again by FileSystem.call
             self.failure = e
         return bytes(size)
 
     def prog(self, cfg: Any, block: int, off: int, data: bytes) -> int:
-        return self._do(self._flash.program, self._addr + block * BLOCK + off, bytes(data))
+        return self._do(self.flash.program, self._addr + block * BLOCK + off, bytes(data))
 
     def erase(self, cfg: Any, block: int) -> int:
-        return self._do(self._flash.erase, self._addr + block * BLOCK, BLOCK)
+        return self._do(self.flash.erase, self._addr + block * BLOCK, BLOCK)
 
     def sync(self, cfg: Any) -> int:
         return 0 if self.failure is None else _IO_ERROR
@@ -95,6 +95,8 @@ class FileSystem:
         context: Any = self._blocks
         self._lfs = LittleFS(context, False, block_count=size // BLOCK, **_GEOMETRY)
         self._handles: set[Any] = set()
+        self._kept: dict[tuple[str, str], Any] = {}
+        self._kept_at = 0
         try:
             self._call(self._lfs.mount)
         except OSError as e:
@@ -130,13 +132,31 @@ class FileSystem:
             raise error
         return result
 
+    def _remembered(self, what: str, path: str, ask: Callable[[str], Any]) -> Any:
+        """What `ask(path)` says, or said while the flash was as it is: agents load the same
+        modules again and again."""
+        flash = self._blocks.flash
+        if self._kept_at != flash.operations or flash.dead or flash.bad_reads:
+            self._kept.clear()
+            self._kept_at = flash.operations
+        found = self._kept.get((what, path))
+        if found is None:
+            try:
+                found = ask(path)
+            except BoardError as e:
+                found = e
+            self._kept[what, path] = found
+        if isinstance(found, BoardError):
+            raise BoardError(found.args[0])
+        return found
+
     # --- paths; littlefs resolves "." and ".." itself
 
     def stat(self, path: str) -> tuple[bool, int]:
         """(is a directory, size)."""
         if not path.strip("/"):
             return True, 0
-        found = self._call(self._lfs.stat, path)
+        found = self._remembered("stat", path, lambda path: self._call(self._lfs.stat, path))
         directory = found.type == TYPE_DIRECTORY
         return directory, 0 if directory else int(found.size)
 
@@ -159,6 +179,10 @@ class FileSystem:
         return self._lfs.block_count, self._call(lambda: self._lfs.used_block_count)
 
     def read_file(self, path: str) -> bytes:
+        """The whole file."""
+        return bytes(self._remembered("read", path, self._read_file))
+
+    def _read_file(self, path: str) -> bytes:
         handle = self.open(path, "r")
         try:
             return self.read(handle, self.size(handle))

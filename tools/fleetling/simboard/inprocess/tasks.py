@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from .life import SWITCH_US, Life
+from .life import Life
 
 __all__ = ["CancelledError", "Core", "Suspend", "Task", "TimeoutError", "Waiters"]
 
@@ -139,7 +139,8 @@ class Core:
         if task.due is not None:
             task.due[2] = None
         self._order += 1
-        task.due = [max(at_us, self.life.clock.now_us), self._order, task]
+        now_us = self.life.clock.now_us
+        task.due = [at_us if at_us > now_us else now_us, self._order, task]
         task.waits_in = None
         heapq.heappush(self._queue, task.due)
         self.life.fiber.rouse()
@@ -190,8 +191,7 @@ class Core:
             if task.finished:
                 self._unretrieved(task)
                 continue
-            self.life.spend(SWITCH_US)
-            self.life.check()
+            self.life.switch()
             self._step(task)
             if task is main and task.finished:
                 task.retrieved = True

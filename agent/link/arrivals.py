@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Reads the MQTT packets that come now and then: messages, and answers to what was asked.
 
-What breaks the standard is LinkError("mqtt-malformed"). Loaded by the first such packet, released
-when all is quiet again.
+What breaks the standard is LinkError("mqtt-malformed"). Loaded with such a packet, released at
+the session's next look.
 """
 
 import struct

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The file of events that wait (`events`). Loaded at the start and by the first event, released
-when all is quiet again."""
+"""The file of events that wait (`events`). Loaded at the start and with an event, released at
+the session's next look."""
 
 import json
 

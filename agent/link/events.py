@@ -54,7 +54,7 @@ class Events:
 
     def _write(self, event):
         """Appends an event to the file; None: writes all of it anew."""
-        from agent.link import eventlog  # stays until the session finds all quiet
+        from agent.link import eventlog  # stays until the session's next look
 
         try:
             if event:

@@ -23,7 +23,7 @@ from agent.errors import LinkError
 from agent.link import packets
 
 _PIECE = const(512)  # bytes asked for at a time, so that a flood leaves the loop its turns
-_PINGS = const(2)  # pings within one keep-alive period
+_PING_MS = const(450)  # for each second of the keep-alive: twice a period, early rather than late
 _PINGRESP = const(0xD0)
 _TURN = const(4)  # packets after which the reader lets others run, even if more are there
 
@@ -54,7 +54,7 @@ class Mqtt:
         self._reader = reader
         self.writer = writer
         self._timeout_s = timeout_s
-        self._ping_ms = keepalive_s * 1000 // _PINGS
+        self._ping_ms = keepalive_s * _PING_MS
         self._pinged = None
         self.in_log_in = True
         self._error = None
@@ -90,7 +90,7 @@ class Mqtt:
             self.fail(error)
 
     async def _take(self, head, size):
-        from agent.link import arrivals  # stays until the session finds all quiet
+        from agent.link import arrivals  # stays until the session's next look
 
         await arrivals.take(self, head, size)
 

@@ -17,7 +17,7 @@ from agent.link.mqtt import Mqtt
 
 _REACHING = ("link.reach", "link.login")
 _BUSY = ("link.arrivals", "link.eventlog", "storage.files")  # needed while something happens
-_LOOK_S = const(5)  # at the keep-alive and the Wi-Fi; whatever happens wakes it before
+_LOOK_S = 7.5  # at the Wi-Fi and the keep-alive, twice a ping; whatever happens wakes it before
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
 _INBOX = const(8)  # messages that may wait for their handlers,
@@ -119,6 +119,7 @@ class Session:
 
     async def _serve(self, task):
         began = joined = self.board.uptime_s()
+        looking = asyncio.create_task(self._look())
         try:
             while not self.ended:
                 task.alive()
@@ -130,10 +131,12 @@ class Session:
                 await self._deliver()
                 if self.connected():
                     await self._events.flush(self._publish_event)
-                await self._pause()
+                await self._woken.wait()
+                self._woken.clear()
         except AgentError as e:
             self.ended = e
         finally:
+            looking.cancel()
             self.leave()
         if self.board.uptime_s() - began > _STEADY_S:
             self.attempt = 0
@@ -144,12 +147,13 @@ class Session:
         if self.reading:
             self.reading.cancel()
 
-    async def _pause(self):
-        try:
-            await asyncio.wait_for(self._woken.wait(), _LOOK_S)
-        except asyncio.TimeoutError:
-            ondemand.release(*_BUSY)  # all is quiet
-        self._woken.clear()
+    async def _look(self):
+        """Wakes the session now and then; if it stopped, the session would miss its deadline.
+        Costs less than a time-out of each wait, which takes a task of its own."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            ondemand.release(*_BUSY)
+            self.wake()
 
     async def read(self):
         """Takes in what comes, until the connection ends."""

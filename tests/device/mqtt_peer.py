@@ -46,6 +46,7 @@ class Writer:
         self.error = None  # what drain raises
         self.stalled = False  # drain does not end
         self.answer = None  # called with each write
+        self.closed = False
 
     def write(self, data):
         self.data += bytes(data)
@@ -58,6 +59,13 @@ class Writer:
         await asyncio.sleep(0)
         while self.stalled:
             await asyncio.sleep(0.01)
+
+    def close(self):
+        self.closed = True
+
+    async def wait_closed(self):
+        if self.error:
+            raise self.error
 
 
 class Peer:

@@ -43,6 +43,12 @@ def test_a_spoilt_floor_falls_back_to_the_build_time():
     assert make(board).floor == BUILT
 
 
+def test_a_newer_build_raises_what_was_stored():
+    board = FakeBoard()
+    Record(board.nvs("fl_state"), "floor").save(struct.pack("<I", BUILT - 5))
+    assert make(board).floor == BUILT
+
+
 def test_the_network_time_sets_the_clock_but_never_the_floor():
     board = FakeBoard()
     clock = make(board)

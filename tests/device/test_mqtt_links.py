@@ -165,6 +165,21 @@ async def test_who_waits_hears_of_a_new_connection():
     assert error.code == "mqtt-closed"
 
 
+async def test_closing_tells_who_waits_and_may_be_repeated():
+    for error in (None, OSError(104)):
+        peer = Peer()
+        await peer.connect()
+        sent = asyncio.create_task(peer.client.publish("t", b"x", 1))
+        await peer.settle()
+        peer.writer.error = error
+        await login.close(peer.client)
+        assert peer.writer.closed
+        error = await raises_async(LinkError, asyncio.wait_for(sent, 2))
+        assert error.code == "mqtt-closed"
+        await login.close(peer.client)
+        await nothing_more_goes_out(peer)
+
+
 async def test_a_fault_of_the_handler_is_not_taken_for_one_of_the_link():
     peer = Peer()
     await peer.connect()

@@ -51,6 +51,18 @@ async def test_whatever_breaks_the_standard_is_malformed():
         assert error.code == "mqtt-malformed", (data, error)
 
 
+async def test_an_answer_with_flags_is_malformed_even_if_it_is_due():
+    peer = Peer()
+    await peer.connect()
+    peer.run()
+    sent = asyncio.create_task(peer.client.publish("t", b"x", 1))
+    await peer.settle()
+    peer.reader.feed(b"\x41\x02\x00\x01")
+    error = await raises_async(LinkError, sent)
+    assert (error.code, error.detail) == ("mqtt-malformed", "flags")
+    await raises_async(LinkError, peer.running)
+
+
 async def test_every_log_in_that_is_not_one():
     for code in range(1, 6):
         error = await raises_async(LinkError, Peer().connect(b"\x20\x02\x00" + bytes((code,))))

@@ -11,7 +11,7 @@ from fleetling.demo.virtual import START, VirtualFleet
 from fleetling.simboard.inprocess import Board
 
 BOOT_S = 30
-LOOK_S = 5  # of the session, agent/link/session.py
+LOOK_S = 7.5  # of the session, agent/link/session.py
 ON_DEMAND = (
     "link.reach",
     "link.login",
@@ -27,9 +27,13 @@ def fleet() -> VirtualFleet:
     return VirtualFleet()
 
 
-def bytes_out(board: Board) -> int:
+def session(board: Board) -> Any:
     runtime: Any = board.sandbox.importer.modules["agent"]._runtime
-    return int(runtime.session.mqtt.bytes_out)
+    return runtime.session
+
+
+def bytes_out(board: Board) -> int:
+    return int(session(board).mqtt.bytes_out)
 
 
 def test_what_only_events_and_messages_need_is_held_no_longer(fleet: VirtualFleet) -> None:
@@ -76,6 +80,35 @@ def test_a_lost_connection_and_a_lost_wifi_are_seen_in_time(fleet: VirtualFleet)
         fleet.air.points[0]["up"] = False
         board.resume(10 + LOOK_S + 1)
         assert "W link: wifi-lost" in board.console
+
+
+def test_a_connection_that_is_out_of_date_when_it_is_made_says_nothing(
+    fleet: VirtualFleet,
+) -> None:
+    with fleet.board() as board:
+        board.boot(lambda: "joined works" in board.console)
+        errors: Any = board.sandbox.importer.modules["agent.errors"]
+        session(board).end(errors.LinkError("settings-changed"))
+        board.resume(BOOT_S)
+        assert "I link: again: settings-changed" in board.console
+        assert session(board).connected() and len(fleet.documents("up/birth")) == 1
+
+
+def test_the_pauses_grow_and_a_steady_connection_makes_them_short_again(
+    fleet: VirtualFleet,
+) -> None:
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        fleet.host.refuse = True
+        fleet.broker.restart()
+        board.resume(600)
+        assert 6 <= board.console.count("tls-closed 104") <= 12
+        fleet.host.refuse = False
+        board.resume(600)
+        assert session(board).connected() and session(board).attempt > 6
+        fleet.broker.drop("dev")
+        board.resume(5)
+        assert session(board).connected() and session(board).attempt == 1
 
 
 def test_a_silent_broker_is_noticed_in_time(fleet: VirtualFleet) -> None:

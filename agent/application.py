@@ -2,8 +2,8 @@
 """Starts the application: the module or package `app` of the slot, and its `main(task)`.
 
 `main` is a coroutine function; it runs as the supervised task "app", and has to check in with
-`task.alive()` or `task.sleep(seconds)` once a minute. A failure starts it anew: its module, and the
-tasks that it has started.
+`task.alive()` or `task.sleep(seconds)` once a minute. A failure starts it anew: its module, and
+the tasks that it has started.
 """
 
 import gc

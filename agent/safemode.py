@@ -14,8 +14,7 @@ from agent.leave import leave
 
 _LEAST_S = const(600)
 _DOUBLINGS = const(7)
-_STEP_S = const(20)
-_SETTLE_S = const(3)  # for the report of the settings to get out
+_STEP_S = const(3)
 _ONE_MORE = const(4)  # boot.py: six is too bad, and a crash counts for two
 
 
@@ -49,9 +48,9 @@ class SafeMode:
         delay_s = _LEAST_S << min(self._supervisor.record.safe - 1, _DOUBLINGS)
         until = board.uptime_s() + delay_s
         while board.uptime_s() < until:
-            await task.sleep(_SETTLE_S if self._wanted else _STEP_S)
+            await task.sleep(_STEP_S)
             if self._wanted and not self._runtime.settings.trial:
-                await task.sleep(_SETTLE_S)
+                await task.sleep(_STEP_S)  # for the report of the settings to get out
                 await self._leave("settings", "", 0)
         await self._leave("safe-mode-over", "", _ONE_MORE)
 

@@ -15,6 +15,7 @@ from agent.storage import files
 
 PATH = "/fl/crash"
 _FRAMES = const(8)
+_OURS = ("agent/supervisor.py", "agent/application.py")  # what every trace begins with
 _TEXT = const(160)
 _LINES = const(8)
 _SHORTEST = const(4)  # a shorter secret would strike out half of the text
@@ -24,7 +25,10 @@ def note(runtime, task_name, e):
     """Notes an exception; says so in the log and as an event."""
     secrets = _secrets(runtime.settings)
     lines = runtime.board.format_exception(e).split("\n")
-    trace = [frame for frame in [_frame(line) for line in lines] if frame][-_FRAMES:]
+    trace = [frame for frame in [_frame(line) for line in lines] if frame]
+    while len(trace) > 1 and trace[0][0] in _OURS:
+        trace.pop(0)
+    trace = trace[-_FRAMES:]
     where = "{}:{}".format(*trace[-1]) if trace else ""
     text = _struck(str(e), secrets)[:_TEXT]
     error = type(e).__name__

@@ -104,9 +104,7 @@ def test_one_that_goes_on_failing_ends_in_safe_mode_and_the_board_stays(
 
 def test_a_new_start_ends_the_tasks_of_the_last(fleet: VirtualFleet) -> None:
     body = (
-        "agent.task('other', other, deadline_s=5)\n"
-        "await task.sleep(100)\n"
-        "raise ValueError('x')\n"
+        "agent.task('other', other, deadline_s=5)\nawait task.sleep(100)\nraise ValueError('x')\n"
     )
     top = (
         "async def other(task):\n"

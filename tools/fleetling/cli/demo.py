@@ -46,8 +46,8 @@ def command(plain: bool, keep: bool, virtual: bool, broker: str | None, svg: Pat
     """Watch three simulated boards do the main job against a real broker, in under a minute.
 
     The boards run the agent on the real MicroPython interpreter. They make their keys, get their
-    certificates, log in by mutual TLS, describe themselves, send heartbeats, obey a command, and
-    survive a reset and a power cut. Where there is no interpreter for this machine, they run on
+    certificates, log in by mutual TLS, describe themselves, send heartbeats, obey commands, and
+    survive a power cut, bad settings, a crash loop, a hang and a factory reset. Where there is no interpreter for this machine, they run on
     CPython, in virtual time.
     """
     if not virtual:

@@ -9,12 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fleetling.demo.fleet import TemporaryFleet
+from fleetling.demo.application import APPLICATION
+from fleetling.demo.fleet import WIFI, TemporaryFleet
 from fleetling.simboard.process.board import ProcessBoard
 
-__all__ = ["NAMES", "Scene"]
+__all__ = ["NAMES", "SETTINGS", "Scene"]
 
 NAMES = ["kitchen", "greenhouse", "workshop"]
+# What the boards are flashed with: quick enough to watch.
+SETTINGS = {"heartbeat_s": 2, "trial_s": 15, "reconnect_s": 2}
 
 
 class Scene:
@@ -28,7 +31,8 @@ class Scene:
         self.boards: dict[str, ProcessBoard] = {}
         for seed, name in enumerate(NAMES, start=1):
             self.boards[name] = self.fleet.board(
-                self.fleet.unproven(name),
+                self.fleet.unproven(name, settings=SETTINGS),
+                app=APPLICATION,
                 seed=seed,
                 on_line=lambda line, name=name: on_line(name, line),  # type: ignore[misc]
             )
@@ -36,6 +40,15 @@ class Scene:
     def signed(self) -> int:
         """How many certificates the hub has signed."""
         return sum(len(device.certificates) for device in self.fleet.store().devices())
+
+    def allow_enrol(self, name: str) -> None:
+        """Lets a board ask for a certificate once more."""
+        self.fleet.store().allow_again(name)
+
+    @property
+    def wifi(self) -> str:
+        """The name of the boards' network."""
+        return WIFI.ssid
 
     @property
     def broker(self) -> str:

@@ -7,6 +7,7 @@ taken for granted: every outcome is read off the broker, as an operator would se
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from fleetling.errors import FleetlingError
-from fleetling.fleet.state import Device, FleetState
+from fleetling.fleet.state import PREFIX, Device, FleetState
 
 __all__ = ["Outcome", "Step", "play", "steps"]
 
@@ -30,8 +31,13 @@ class Scene(Protocol):
     def operator(self) -> Watcher: ...
     @property
     def hub(self) -> Signer: ...
+    @property
+    def wifi(self) -> str: ...
     def signed(self) -> int:
         """How many certificates the hub has signed."""
+
+    def allow_enrol(self, name: str) -> None:
+        """Lets a board ask for a certificate once more."""
 
 
 class Power(Protocol):
@@ -47,7 +53,10 @@ class Watcher(Protocol):
     @property
     def state(self) -> FleetState: ...
     def wait(self, holds: Callable[[FleetState], bool], timeout_s: float) -> bool: ...
-    def command(self, device_id: str, name: str) -> dict[str, Any]: ...
+    def command(
+        self, device_id: str, name: str, args: dict[str, Any] | None = None
+    ) -> dict[str, Any]: ...
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None: ...
 
 
 class Signer(Protocol):
@@ -122,7 +131,8 @@ def births(scene: Scene) -> str:
 
 def heartbeats(scene: Scene) -> str:
     _expect(scene, "two heartbeats from each", _all(scene, lambda device: device.heartbeats >= 2))
-    free = min(device.health["heap"]["free"] for device in scene.operator.state.devices.values())
+    devices = scene.operator.state.devices.values()
+    free = min(device.health["m"]["heap"][0] for device in devices)
     return f"least free heap {free // 1024} KB"
 
 
@@ -173,6 +183,129 @@ def power_cut(scene: Scene) -> str:
     return f"{name} lost power, its last will told so, and it came back as boot {before + 1}"
 
 
+def _desire(scene: Scene, name: str, version: int, config: dict[str, Any]) -> None:
+    """Publishes what a board shall be set to, as `fleetling config` does."""
+    document = {"version": version, "epoch": "demo", "config": config}
+    topic = f"{PREFIX}{name}/down/desired"
+    scene.operator.publish(topic, json.dumps(document).encode(), retain=True)
+
+
+def _reported(name: str, version: int) -> Callable[[FleetState], bool]:
+    """Whether a board is done with a version of its settings."""
+
+    def holds(state: FleetState) -> bool:
+        report = state.devices[name].reported
+        return report.get("version") == version and report.get("trial") is False
+
+    return holds
+
+
+def change_setting(scene: Scene) -> str:
+    name = next(iter(scene.boards))
+    started = time.monotonic()
+    _desire(scene, name, 1, {"name": "sink", "app.rate": 2.5})
+    _expect(scene, f"{name} reports its settings", _reported(name, 1))
+    report = scene.operator.state.devices[name].reported
+    if report["keys"] or report["config"].get("app.rate") != 2.5:
+        raise StepFailed(f"{name} reports {report}")
+    return f"{name} has app.rate 2.5 after {1000 * (time.monotonic() - started):.0f} ms"
+
+
+def refuse_setting(scene: Scene) -> str:
+    name = next(iter(scene.boards))
+    _desire(scene, name, 2, {"location": "ground floor", "app.rate": 99})
+    _expect(scene, f"{name} reports its settings", _reported(name, 2))
+    report = scene.operator.state.devices[name].reported
+    if report["keys"] != {"app.rate": "setting-range"} or "location" not in report["config"]:
+        raise StepFailed(f"{name} reports {report}")
+    return "app.rate 99 refused: setting-range; the rest of the document is in force"
+
+
+def wrong_password(scene: Scene) -> str:
+    loop, name = list(scene.boards)[:2]
+    _desire(scene, loop, 3, {"app.fault": "crash"})  # it takes a while; the next step looks
+    _desire(scene, name, 1, {"wifi": [[scene.wifi, "not its password"]]})
+    _expect(
+        scene,
+        f"{name} leaves to try it",
+        lambda state: (
+            not state.devices[name].online or state.devices[name].reported.get("trial") is True
+        ),
+    )
+    _expect(
+        scene,
+        f"{name} undoes it",
+        lambda state: state.devices[name].online and bool(_reported(name, 1)(state)),
+        60,
+    )
+    if not scene.operator.state.devices[name].reported["reverted"]:
+        raise StepFailed(f"{name} does not say that it was undone")
+    return f"{name} tried it, undid it by itself, and is back with the old password"
+
+
+def crash_loop(scene: Scene) -> str:
+    name = next(iter(scene.boards))
+    _expect(
+        scene,
+        f"{name} in safe mode",
+        lambda state: (
+            state.devices[name].online and state.devices[name].birth.get("mode") == "safe"
+        ),
+        60,
+    )
+    crash = scene.operator.state.devices[name].crash
+    boot = scene.operator.state.devices[name].boot
+    _desire(scene, name, 4, {})
+    _expect(
+        scene,
+        f"{name} leaves safe mode",
+        lambda state: (
+            state.devices[name].birth.get("mode") == "normal"
+            and "app" in state.devices[name].health.get("tasks", {})
+        ),
+        30,
+    )
+    file, line, _ = crash["trace"][-1]
+    return f"{crash['error']} at {file}:{line}; safe mode at boot {boot}; mended by a setting"
+
+
+def hang(scene: Scene) -> str:
+    name = list(scene.boards)[1]
+    _desire(scene, name, 2, {"app.fault": "hang"})
+
+    def told(state: FleetState) -> bool:
+        return any(
+            event.get("code") == "boot" and event.get("task") == "pump"
+            for event in state.devices[name].events
+        )
+
+    _expect(scene, f"{name} says that its pump has hung", told, 30)
+    _desire(scene, name, 3, {})
+    _expect(scene, f"{name} is mended", _reported(name, 3), 30)
+    return f"{name} was reset, and says why: its task pump did not check in"
+
+
+def factory_reset(scene: Scene) -> str:
+    name = list(scene.boards)[2]
+    signed = scene.signed()
+    scene.allow_enrol(name)
+    reply = scene.operator.command(name, "reset", {"level": "identity"})
+    if reply.get("status") != "ok":
+        raise StepFailed(f"{name} answered {reply}")
+    _expect(
+        scene,
+        f"{name} back after its factory reset",
+        lambda state: (
+            state.devices[name].online
+            and any(event.get("code") == "factory-reset" for event in state.devices[name].events)
+        ),
+        30,
+    )
+    if scene.signed() != signed + 1:
+        raise StepFailed(f"{name} did not enrol again")
+    return f"{name} forgot all it could, made a new key, and was let in again"
+
+
 def nothing_lost(scene: Scene) -> str:
     _expect(
         scene,
@@ -198,6 +331,12 @@ def steps() -> list[Step]:
         Step("A command", command),
         Step("A reboot by command", reboot),
         Step("A power cut, and the return", power_cut),
+        Step("A setting, changed live", change_setting),
+        Step("An invalid one is refused", refuse_setting),
+        Step("A wrong Wi-Fi password", wrong_password),
+        Step("A crash loop, and safe mode", crash_loop),
+        Step("An application that hangs", hang),
+        Step("A factory reset, and the return", factory_reset),
         Step("Nothing was lost", nothing_lost),
     ]
 

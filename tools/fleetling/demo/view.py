@@ -43,9 +43,11 @@ def _boards(names: list[str], powered: dict[str, bool], state: FleetState) -> Ta
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name in names:
         device = state.devices.get(name, Device(name))
-        heap = device.health.get("heap", {}).get("free")
-        rssi = device.health.get("rssi")
-        if device.online:
+        figures = device.health.get("m", {})
+        heap, rssi = (figures[name][3] if name in figures else None for name in ("heap", "rssi"))
+        if device.online and device.birth.get("mode") == "safe":
+            shown = Text("safe mode", "bold yellow")
+        elif device.online:
             shown = Text("online", "green")
         elif powered[name]:
             shown = Text("starting", "yellow")
@@ -60,7 +62,7 @@ def _boards(names: list[str], powered: dict[str, bool], state: FleetState) -> Ta
             str(device.birth.get("agent", "–")),
             f"{heap // 1024} KB" if heap else "–",
             f"{rssi} dBm" if rssi else "–",
-            f"{device.health['uptime_s']} s" if "uptime_s" in device.health else "–",
+            f"{device.health['up']} s" if "up" in device.health else "–",
             str(device.heartbeats),
             str(device.last_event or "–"),
         )

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from fleetling.demo.scene import NAMES
-from fleetling.demo.virtual import BASE, VirtualFleet
+from fleetling.demo.application import APPLICATION
+from fleetling.demo.scene import NAMES, SETTINGS
+from fleetling.demo.virtual import BASE, SSID, VirtualFleet
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import FleetState
 from fleetling.simboard.inprocess.broker import Message
@@ -30,8 +31,8 @@ class VirtualBoard:
     def __init__(self, name: str, seed: int, take: Callable[[Message], None]) -> None:
         self.world = VirtualFleet()
         self.world.broker.listeners.append(take)
-        provision = self.world.unproven(name, settings={"heartbeat_s": 2})
-        self.board = self.world.board(provision, seed=seed)
+        provision = self.world.unproven(name, settings=SETTINGS)
+        self.board = self.world.board(provision, seed=seed, app=APPLICATION)
         self.powered = False
         self._shown = 0
 
@@ -76,16 +77,22 @@ class _Operator:
             passed += STEP_S
         return True
 
-    def command(self, device_id: str, name: str) -> dict[str, Any]:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Sends a message to the board that the topic names."""
+        device_id = topic.removeprefix(BASE).partition("/")[0]
+        self._scene.boards[device_id].world.broker.publish(topic, payload, retain=retain)
+
+    def command(
+        self, device_id: str, name: str, args: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Sends a command and waits for its reply.
 
         Raises:
             FleetlingError: none came.
         """
         number = secrets.token_hex(8)
-        message = {"id": number, "name": name, "args": {}, "expires": 1 << 32}
-        broker = self._scene.boards[device_id].world.broker
-        broker.publish(f"{BASE}{device_id}/down/command", json.dumps(message).encode())
+        message = {"id": number, "name": name, "args": args or {}, "expires": 1 << 32}
+        self.publish(f"{BASE}{device_id}/down/command", json.dumps(message).encode())
         if not self.wait(lambda state: number in state.devices[device_id].replies, 15):
             raise FleetlingError(f"{device_id} did not answer {name!r}")
         return self.state.devices[device_id].replies[number]
@@ -119,6 +126,11 @@ class VirtualScene:
         }
         self._on_line = on_line
 
+    @property
+    def wifi(self) -> str:
+        """The name of the boards' network."""
+        return SSID
+
     def pass_time(self, seconds: float) -> None:
         """The same time passes in every world."""
         for name, board in self.boards.items():
@@ -129,6 +141,10 @@ class VirtualScene:
         """How many certificates the hubs have signed."""
         devices = [device for b in self.boards.values() for device in b.world.store.devices()]
         return sum(len(device.certificates) for device in devices)
+
+    def allow_enrol(self, name: str) -> None:
+        """Lets a board ask for a certificate once more."""
+        self.boards[name].world.store.allow_again(name)
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,7 @@ class Device:
     health: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
     reported: dict[str, Any] = field(default_factory=dict)
+    crash: dict[str, Any] = field(default_factory=dict)
     heartbeats: int = 0
     last_seen: float = 0.0
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
@@ -74,6 +75,8 @@ class Device:
             self.schema = document
         elif topic == "up/reported":
             self.reported = document
+        elif topic == "up/crash":
+            self.crash = document
         elif topic == "up/event":
             return self._event(document)
         elif topic == "up/reply":

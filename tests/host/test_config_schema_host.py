@@ -81,7 +81,8 @@ def test_a_sentence_never_has_a_secret() -> None:
 def test_a_newer_agent_is_told_from_a_fault() -> None:
     with pytest.raises(FleetlingError, match="newer: its setting x has the type 'colour'"):
         Schema({"x": {"type": "colour", "default": ""}})
-    for words in ({"type": "int"}, {"type": "str", "longest": "x"}, 3, {"type": []}):
+    wrong: list[Any] = [{"type": "int"}, {"type": "str", "longest": "x"}, 3, {"type": []}]
+    for words in wrong:
         with pytest.raises(FleetlingError):
             Schema({"x": words})
 

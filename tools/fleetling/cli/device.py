@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from fleetling import home
 from fleetling.broker.fleet import write_revoked
 from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
+from fleetling.config.desk import Desk
+from fleetling.config.store import ConfigStore, must_know
+from fleetling.errors import FleetlingError
 from fleetling.hub.store import Device, Store
 
+TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
@@ -104,6 +109,51 @@ def revoke(device_id: str, yes: bool, folder: Path | None) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+@command.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--add", multiple=True, metavar="TAG", help="A tag that they get.")
+@click.option("--remove", multiple=True, metavar="TAG", help="A tag that they lose.")
+@JSON
+@home_option
+def tag(
+    ids: tuple[str, ...],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    as_json: bool,
+    folder: Path | None,
+) -> None:
+    """Tag devices, for the rules of groups; without options, show their tags.
+
+    Settings of groups that they come into or leave are published at once.
+    """
+    for name in add:
+        if not TAG.fullmatch(name):
+            raise FleetlingError(f"{name!r} is no tag", "Use 1 to 64 of a-z, A-Z, 0-9, . _ -")
+    place = home.find(folder)
+    if not (add or remove):
+        store = ConfigStore(Store(place.database))
+        must_know(store.known(), ids)
+        state = store.state()
+        found = {name: sorted(state.of(name).tags) for name in ids}
+        _print_tags(found, as_json)
+        return
+    with Desk(place, ids) as desk:
+        must_know(desk.store.known(), ids)
+        found = {name: desk.store.tag(name, add, remove) for name in ids}
+        sent = desk.publish(ids)
+    _print_tags(found, as_json)
+    if sent and not as_json:
+        output.print(f"Published to {len(sent)} devices.", highlight=False)
+
+
+def _print_tags(found: dict[str, list[str]], as_json: bool) -> None:
+    if as_json:
+        output.print_json(json.dumps(found))
+        return
+    for name, tags in found.items():
+        output.print(f"{name}: {', '.join(tags) or 'no tags'}", highlight=False, markup=False)
 
 
 @command.command("allow-enrol")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""`fleetling reset`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from fleetling import home
+from fleetling.cli.console import output
+from fleetling.cli.options import home_option
+from fleetling.cli.targets import JSON
+from fleetling.config.desk import Desk
+from fleetling.config.layers import Scope
+from fleetling.config.store import must_know
+from fleetling.errors import FleetlingError
+
+GOES = {
+    "config": "all settings above what was flashed",
+    "app": "all settings above what was flashed, the application's slots and its files in /data",
+    "identity": "all settings above what was flashed, the application's slots and its files in "
+    "/data, and the keys and certificate that it made",
+}
+THEN = {
+    "config": "It comes back over the Wi-Fi that it was flashed with.",
+    "app": "It runs what is in the slot 'factory'.",
+    "identity": "It enrols again, which this lets it do once.",
+}
+
+
+@click.command("reset")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--level", type=click.Choice(list(GOES)), required=True, help="How much goes.")
+@click.option("--keep-settings", is_flag=True, help="Leave the device's own settings here.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--timeout", default=15.0, show_default=True, help="Seconds for each to answer.")
+@JSON
+@home_option
+def command(
+    ids: tuple[str, ...],
+    level: str,
+    keep_settings: bool,
+    yes: bool,
+    timeout: float,
+    as_json: bool,
+    folder: Path | None,
+) -> None:
+    """Take devices back to how they left the bench.
+
+    What the fleet and its groups are set to comes again when a device is back; its own settings
+    do not, but with --keep-settings.
+    """
+    names = list(dict.fromkeys(ids))
+    with Desk(home.find(folder), names) as desk:
+        must_know(desk.store.known(), names)
+        away = [name for name in names if not desk.heard(name).online]
+        if away:
+            raise FleetlingError(
+                f"Away: {', '.join(away)}",
+                "Nothing was changed. A reset reaches a board that is online, or its button.",
+            )
+        unable = [n for n in names if "reset" not in desk.heard(n).birth.get("commands", [])]
+        if unable:
+            raise FleetlingError(
+                f"The agent of {', '.join(unable)} knows no reset",
+                "Nothing was changed. Update it first.",
+            )
+        if not yes:
+            _ask(names, level, keep_settings)
+        for name in names if level == "identity" else ():
+            desk.hub.allow_again(name)
+        found = {name: _reset(desk, name, level, keep_settings, timeout) for name in names}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for name, row in found.items():
+            output.print(f"{name}: {row['status']}", highlight=False, markup=False)
+    if any(row["status"] != "resets" for row in found.values()):
+        sys.exit(1)
+
+
+def _ask(names: list[str], level: str, keep_settings: bool) -> None:
+    if not sys.stdin.isatty():
+        raise FleetlingError("Nobody is there to be asked", "Nothing was changed. Use --yes.")
+    click.echo(f"From {', '.join(names)} goes: {GOES[level]}.")
+    click.echo("What was flashed stays; settings of the fleet and of groups come back.")
+    if keep_settings:
+        click.echo("Its own settings stay here, so they come back too.")
+    click.echo(THEN[level])
+    click.confirm("Reset?", abort=True)
+
+
+def _reset(
+    desk: Desk, name: str, level: str, keep_settings: bool, timeout: float
+) -> dict[str, Any]:
+    try:
+        reply = desk.operator.command(name, "reset", {"level": level}, timeout_s=timeout)
+    except FleetlingError as e:
+        return {"status": f"no answer: {e.message}", "level": level}
+    if reply.get("status") != "ok":
+        return {"status": f"refused: {reply.get('code', 'no reason')}", "level": level}
+    if not keep_settings:
+        # After the answer: a board that refuses keeps its settings.
+        scope = Scope("device", name)
+        planned = desk.plan([scope], lambda _: {})
+        if planned.layers:
+            desk.put_in_force(planned, [scope], lambda _: {}, f"reset to level {level}")
+        desk.publish([name])
+    return {"status": "resets", "level": level}

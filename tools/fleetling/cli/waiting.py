@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Waits for boards to answer a document, and shows what each says."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fleetling.cli.console import errors
+from fleetling.config.change import schema_of
+from fleetling.config.desk import Desk
+from fleetling.config.shown import APPLIED, PENDING, REFUSED, REVERTED, answer
+
+__all__ = ["wait_for"]
+
+LOOK_S = 0.5
+COLOURS = {APPLIED: "green", REFUSED: "red", REVERTED: "red"}
+ENDS = (APPLIED, REFUSED, REVERTED)
+
+
+def wait_for(desk: Desk, versions: Mapping[str, int], timeout_s: float) -> dict[str, Any]:
+    """What each device answered: {id: {"status", "refused": {name: code}, "version"}}.
+
+    It ends when all that were online at any time have answered, or after `timeout_s`.
+    """
+    until = time.monotonic() + timeout_s
+    seen: set[str] = set()
+    told: dict[str, str] = {}
+    live = Live(console=errors, auto_refresh=False) if sys.stderr.isatty() else None
+    if live is not None:
+        live.start()
+    try:
+        while True:
+            found = {name: _answer(desk, name, versions[name], seen) for name in versions}
+            if live is not None:
+                live.update(_table(desk, found), refresh=True)
+            for name, row in found.items() if live is None else ():
+                if told.get(name) != row["status"]:
+                    told[name] = row["status"]
+                    errors.print(
+                        f"{name}: {_sentence(desk, name, row)}",
+                        highlight=False,
+                        markup=False,
+                        soft_wrap=True,
+                    )
+            open_ = [n for n, row in found.items() if row["status"] not in ENDS and n in seen]
+            if not open_ or time.monotonic() > until:
+                return found
+            desk.operator.wait(lambda state: False, LOOK_S)
+    except KeyboardInterrupt:
+        errors.print("The change is published; boards will take it.", highlight=False)
+        raise
+    finally:
+        if live is not None:
+            live.stop()
+
+
+def _answer(desk: Desk, device_id: str, version: int, seen: set[str]) -> dict[str, Any]:
+    device = desk.heard(device_id)
+    if device.online:
+        seen.add(device_id)
+    status, codes = answer(device.reported, desk.store.epoch, version)
+    if status == PENDING:
+        status = "waiting" if device.online else "away"
+    return {"version": version, "status": status, "refused": codes}
+
+
+def _sentence(desk: Desk, device_id: str, row: dict[str, Any]) -> str:
+    text = str(row["status"])
+    if row["status"] == "away":
+        text = "away; it will take it when it comes"
+    if row["status"] == REVERTED:
+        text = "reverted: with it the board did not reach the broker, and went back by itself"
+    schema = schema_of(desk.state(), device_id)
+    wanted = desk.state().wanted(device_id)
+    for name, code in row["refused"].items():
+        problem = schema.check(name, wanted[name]) if name in wanted else None
+        text += f"\n  {problem.text if problem else f'{name} ({code})'}"
+    return text
+
+
+def _table(desk: Desk, found: dict[str, Any]) -> Table:
+    table = Table(box=None, show_header=False)
+    for name, row in found.items():
+        text = Text(_sentence(desk, name, row), COLOURS.get(row["status"], "yellow"))
+        table.add_row(Text(name), text)
+    return table

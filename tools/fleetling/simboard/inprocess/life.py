@@ -75,7 +75,13 @@ class Life:
 
     def check(self) -> None:
         """To be called at each step; raises what ends or interrupts it."""
-        self._check_end()
+        deadline_ms = self._chip.wdt_deadline_ms
+        if (
+            self.end
+            or self._flash.dead
+            or (deadline_ms is not None and self.clock.now_us >= deadline_ms * 1000)
+        ):
+            self._check_end()
         if self.stop_when is not None and self.stop_when():
             self.pause("predicate")
         if self._interrupted:

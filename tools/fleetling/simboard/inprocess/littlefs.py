@@ -134,7 +134,7 @@ class FileSystem:
 
     def _remembered(self, what: str, path: str, ask: Callable[[str], Any]) -> Any:
         """What `ask(path)` says, or said while the flash was as it is: agents load the same
-        modules again and again."""
+        modules, and ask for the room that is left, again and again."""
         flash = self._blocks.flash
         if self._kept_at != flash.operations or flash.dead or flash.bad_reads:
             self._kept.clear()
@@ -176,7 +176,10 @@ class FileSystem:
 
     def usage(self) -> tuple[int, int]:
         """(blocks, blocks in use)."""
-        return self._lfs.block_count, self._call(lambda: self._lfs.used_block_count)
+        used = self._remembered(
+            "usage", "", lambda _: self._call(lambda: self._lfs.used_block_count)
+        )
+        return self._lfs.block_count, used
 
     def read_file(self, path: str) -> bytes:
         """The whole file."""

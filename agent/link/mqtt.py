@@ -94,7 +94,7 @@ class Mqtt:
 
         await arrivals.take(self, head, size)
 
-    async def keep_alive(self):
+    def keep_alive(self):
         """To be called every now and then while `run` runs: pings, and misses the answer
         (3.1.2.10).
 
@@ -110,8 +110,18 @@ class Mqtt:
             self._ticks_diff(now, self._sent) >= self._ping_ms
             or self._ticks_diff(now, self._heard) >= self._ping_ms
         ):
-            self._pinged = now
-            await self.bound(self.send(packets.PINGREQ), "write")
+            if not self._lock.locked():  # else one is writing, and within a bound
+                self._ping(now)
+
+    def _ping(self, now):
+        """Two bytes, for which nobody waits: if they do not get through, no answer comes."""
+        self._pinged = self._sent = now
+        self.bytes_out += len(packets.PINGREQ)
+        try:
+            self.writer.write(packets.PINGREQ)
+        except (OSError, ValueError) as e:
+            self.fail(self._broken(e))
+            self._check()
 
     # --- failing
 

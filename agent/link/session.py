@@ -127,7 +127,7 @@ class Session:
                     joined = self.board.uptime_s()
                 elif self.board.uptime_s() - joined > _NO_WIFI_S:
                     raise LinkError("wifi-lost")
-                await self.mqtt.keep_alive()
+                self.mqtt.keep_alive()
                 await self._deliver()
                 if self.connected():
                     await self._events.flush(self._publish_event)

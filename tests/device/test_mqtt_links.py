@@ -5,7 +5,7 @@ import asyncio
 import gc
 
 from mqtt_peer import Peer, Writer, publish
-from support import raises_async
+from support import raises, raises_async
 
 from agent.errors import LinkError
 from agent.link import login, packets
@@ -42,19 +42,19 @@ async def test_pings_keep_the_link_and_a_missing_answer_ends_it():
     peer = Peer()
     await peer.connect(keepalive_s=30, timeout_s=20)
     peer.run()
-    await peer.client.keep_alive()
+    peer.client.keep_alive()
     assert peer.writer.data == b""
     for _ in range(3):
         peer.ms += 15000
-        await peer.client.keep_alive()
+        peer.client.keep_alive()
         assert peer.writer.data == packets.PINGREQ
         peer.writer.data = b""
         peer.reader.feed(b"\xd0\x00")
         await peer.settle()
     peer.ms += 15000
-    await peer.client.keep_alive()
+    peer.client.keep_alive()
     peer.ms += 20001
-    error = await raises_async(LinkError, peer.client.keep_alive())
+    error = raises(LinkError, peer.client.keep_alive)
     assert (error.code, error.detail) == ("mqtt-timeout", "ping")
     await peer.stop()
 
@@ -77,10 +77,10 @@ async def nothing_more_goes_out(peer):
     for attempt in (
         peer.client.publish("t", b""),
         peer.client.publish("t", b"", 1),
-        peer.client.keep_alive(),
         login.leave(peer.client),
     ):
         assert (await raises_async(LinkError, attempt)).code == "mqtt-closed"
+    assert raises(LinkError, peer.client.keep_alive).code == "mqtt-closed"
     assert peer.writer.data == b""
 
 
@@ -199,15 +199,49 @@ async def test_who_only_talks_pings_too():
     for _ in range(3):
         peer.ms += 5000
         await peer.client.publish("t", b"")
-        await peer.client.keep_alive()
+        peer.client.keep_alive()
     assert peer.writer.data[-2:] == packets.PINGREQ
+
+
+async def test_a_ping_waits_for_a_packet_that_is_half_out():
+    peer = Peer()
+    await peer.connect(keepalive_s=30)
+    peer.writer.stalled = True
+    sent = asyncio.create_task(peer.client.publish("t", b"x"))
+    await peer.settle()
+    peer.ms += 15000
+    peer.client.keep_alive()
+    assert peer.writer.data == packets.publish("t", b"x", 0, False, 0)
+    peer.writer.stalled = False
+    await sent
+    peer.ms += 15000
+    peer.client.keep_alive()
+    assert peer.writer.data[-2:] == packets.PINGREQ
+
+
+async def test_a_ping_that_cannot_be_written_ends_the_link():
+    for lost in (OSError(104), ValueError("tls")):
+        peer = Peer()
+        await peer.connect(keepalive_s=30)
+        peer.writer.write = failing(lost)
+        peer.ms += 15000
+        assert raises(LinkError, peer.client.keep_alive).code == "mqtt-closed"
+        del peer.writer.write
+        await nothing_more_goes_out(peer)
+
+
+def failing(error):
+    def write(data):
+        raise error
+
+    return write
 
 
 async def test_no_keep_alive_no_pings():
     peer = Peer()
     await peer.connect(keepalive_s=0)
     peer.ms += 1000000
-    await peer.client.keep_alive()
+    peer.client.keep_alive()
     assert peer.writer.data == b""
 
 

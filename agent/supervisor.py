@@ -23,7 +23,7 @@ from agent.storage.records import Record
 
 WATCHDOG_S = const(60)
 _GOOD_S = const(60)
-_LOOK_S = const(10)
+_LOOK_S = const(15)
 _MANY = const(3)  # so many failures of a task, none long after the other,
 _LONG_S = const(600)  # are answered by a new start; the next one by a reset
 _UNWANTED = ("starved", "crash")

@@ -108,14 +108,13 @@ def _wire_link(runtime, slot):
     keyring.wire(session)
     Commands(runtime)
     session.on_connect(lambda: ("up/birth", runtime.birth()))
-    config = Config(runtime.board, log, open_nvs(runtime.board, "fl_conf"), settings, slot)
+    config = Config(supervisor, log, open_nvs(runtime.board, "fl_conf"), settings, slot)
     config.wire(session)
     _listen(runtime, config)
     heartbeat = runtime.heartbeat = Heartbeat(runtime)
     supervisor.task("link", session.run, _LINK_DEADLINE_S)
     supervisor.task("health", heartbeat.run)
     supervisor.task("identity", keyring.run)
-    supervisor.task("config", config.run)
 
 
 def _listen(runtime, config):

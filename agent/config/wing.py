@@ -17,8 +17,9 @@ _LOOK_S = const(5)  # at the trial's deadline
 class Config:
     """`store` is the NVS namespace fl_conf, `slot` the folder that the application runs from."""
 
-    def __init__(self, board, log, store, settings, slot):
-        self.board = board
+    def __init__(self, supervisor, log, store, settings, slot):
+        self._supervisor = supervisor
+        self.board = supervisor.board
         self.log = log
         self.store = store
         self.settings = settings
@@ -41,15 +42,17 @@ class Config:
 
     async def _desired(self, payload):
         report = self._do("desired", payload)
+        if self.settings.trial and "trial" not in self._supervisor.tasks:
+            self._supervisor.task("trial", self._watch)
         if report is not None:
             await self._session.publish("up/reported", report, 1, True)
 
-    async def run(self, task):
+    async def _watch(self, task):
         """Undoes a trial at its deadline."""
-        while True:
-            await task.sleep(_LOOK_S)
+        while self.settings.trial:
             if self.settings.overdue(self.board.uptime_s()):
                 self._do("undo")
+            await task.sleep(_LOOK_S)
 
     def reconnect(self):
         """A listener for what the link is made with."""

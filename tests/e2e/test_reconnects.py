@@ -121,5 +121,5 @@ def test_forced_reconnects_and_broker_restarts(fleet: TemporaryFleet) -> None:
     # The median: what is loaded at the moment differs from one heartbeat to the next.
     early, late = (round(statistics.median(part)) for part in (used[:WARM_UP], used[-WARM_UP:]))
     seconds = float(lines[-1].split()[0])
-    print(f"\n{connects} connects in {seconds:.0f} s; heap used {early} -> {late} bytes")  # noqa: T201
+    print(f"\n{connects} connects in {seconds:.0f} s; heap free {-early} -> {-late} bytes")  # noqa: T201
     assert late - early < GROWTH, used

@@ -151,7 +151,17 @@ def test_a_renewal_needs_a_certificate_in_force(enroller: Enroller, store: Store
 
 
 def test_what_is_not_a_request_is_refused(enroller: Enroller) -> None:
-    for data in (b"", b"{}", b"[]", b"7", b'{"csr":7}', b'{"csr":"?"}', b"\xff", bytes(5000)):
+    for data in (
+        b"",
+        b"{}",
+        b"[]",
+        b"7",
+        b'{"csr":7}',
+        b'{"csr":"?"}',
+        b"\xff",
+        bytes(5000),
+        b"[" * 3000,
+    ):
         assert ask(enroller, "dev-1", data)["error"] == "enrol-malformed", data
     noise = payload(b"\x30\x03abc")
     assert ask(enroller, "dev-1", noise)["error"] == "enrol-malformed"

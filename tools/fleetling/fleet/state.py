@@ -109,7 +109,7 @@ class FleetState:
             return None  # a board that is asking to become a device
         try:
             document = json.loads(payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or not device_id:
             self.malformed += 1

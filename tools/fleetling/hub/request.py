@@ -65,7 +65,7 @@ def parse(name: str, payload: bytes) -> Request:
     try:
         message = json.loads(payload)
         der = base64.b64decode(message["csr"], validate=True)
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise EnrolRefused("enrol-malformed", "not a request") from e
     tag = answer_tag(der)
     try:

@@ -12,8 +12,10 @@ import rich_click as click
 from fleetling import home
 from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
+from fleetling.config.store import ConfigStore
 from fleetling.hub.enrol import Enroller
 from fleetling.hub.service import Hub
+from fleetling.hub.settings import SettingsKeeper
 from fleetling.hub.store import Store
 
 
@@ -28,7 +30,8 @@ from fleetling.hub.store import Store
 def command(
     database: str | None, broker: str | None, name: str, alone: bool, folder: Path | None
 ) -> None:
-    """Serve the fleet until Ctrl-C: sign the certificates that its boards ask for.
+    """Serve the fleet until Ctrl-C: sign the certificates that its boards ask for, and publish
+    settings to boards that are new, changed, or come into a group.
 
     It keeps no state but the database: stop it, kill it, start several; no request is lost, and
     none is signed twice.
@@ -37,8 +40,9 @@ def command(
     signer = authority(place, "fleet-ca")
     days = place.days("device")
     host, _, port = (broker or place.text("broker")).rpartition(":")
+    store = Store(database or place.database)
     hub = Hub(
-        Enroller(Store(database or place.database), lambda csr: signer.sign_request(csr, days)),
+        Enroller(store, lambda csr: signer.sign_request(csr, days)),
         host,
         int(port),
         ca=place.secret("fleet-ca.pem"),
@@ -52,6 +56,16 @@ def command(
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: hub.stop())
+    settings = SettingsKeeper(
+        ConfigStore(store),
+        host,
+        int(port),
+        ca=place.secret("fleet-ca.pem"),
+        certificate=place.secret("hub.pem"),
+        key=place.secret("hub.key"),
+        name=name,
+    )
     hub.start()
-    hub.run()
+    with settings:
+        hub.run()
     output.print(f"Stopped; {hub.answered} requests answered.", highlight=False)

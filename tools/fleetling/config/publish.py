@@ -37,7 +37,7 @@ def publish(store: ConfigStore, device_ids: Iterable[str], send: Send) -> dict[s
     sent: dict[str, int] = {}
     wanted = sorted(device_ids)
     for _ in range(ROUNDS):
-        due = store.state().due(wanted)
+        due = store.state(wanted).due(wanted)
         if not due:
             break
         for device_id, config in due.items():

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -35,6 +35,10 @@ from fleetling.errors import FleetlingError
 from fleetling.hub.store import Base, Device, Store
 
 __all__ = ["ConfigStore", "Conflict", "Revision"]
+
+# More devices than this are not listed in a query: it reads all.
+LISTED = 500
+Row = TypeVar("Row", PublishedRow, TagRow, FactsRow)
 
 DOCUMENTS = ("birth", "schema", "reported")
 
@@ -91,8 +95,9 @@ class ConfigStore:
             found = set(session.scalars(select(Device.id)))
             return found | set(session.scalars(select(FactsRow.device_id)))
 
-    def state(self) -> State:
-        """All of it, as one moment has it."""
+    def state(self, only: Collection[str] | None = None) -> State:
+        """All of it, as one moment has it; with `only`, of the devices just these."""
+        some = only if only is not None and len(only) <= LISTED else None
         with self._store.session() as session:
             return State(
                 layers=Layers({layer.scope: layer for layer in _layers(session)}),
@@ -100,10 +105,10 @@ class ConfigStore:
                     row.name: Group(row.name, row.rule, row.priority)
                     for row in session.scalars(select(GroupRow))
                 },
-                facts=_facts(session),
+                facts=_facts(session, some),
                 published={
                     row.device_id: Published(row.version, json.loads(row.config), row.sent)
-                    for row in session.scalars(select(PublishedRow))
+                    for row in _of(session, PublishedRow, some)
                 },
             )
 
@@ -259,9 +264,16 @@ def _layers(session: Session) -> list[Layer]:
     ]
 
 
-def _facts(session: Session) -> dict[str, Facts]:
+def _of(session: Session, table: type[Row], only: Collection[str] | None) -> Sequence[Row]:
+    query = select(table)
+    if only is not None:
+        query = query.where(table.device_id.in_(only))
+    return session.scalars(query).all()
+
+
+def _facts(session: Session, only: Collection[str] | None) -> dict[str, Facts]:
     tags: dict[str, set[str]] = {}
-    for tag in session.scalars(select(TagRow)):
+    for tag in _of(session, TagRow, only):
         tags.setdefault(tag.device_id, set()).add(tag.tag)
     found = {
         row.device_id: Facts(
@@ -271,7 +283,7 @@ def _facts(session: Session) -> dict[str, Facts]:
             json.loads(row.reported or "{}"),
             frozenset(tags.pop(row.device_id, ())),
         )
-        for row in session.scalars(select(FactsRow))
+        for row in _of(session, FactsRow, only)
     }
     for device_id, names in tags.items():
         found[device_id] = Facts(device_id, tags=frozenset(names))
@@ -282,7 +294,7 @@ def checked(name: str, payload: bytes) -> str | None:
     """The JSON of a document that a device sent, None when it is malformed."""
     try:
         found = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None

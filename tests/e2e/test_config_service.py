@@ -132,7 +132,7 @@ def test_a_life_with_settings(bench: Bench, board: ProcessBoard) -> None:
     bench.run("config", "set", "--fleet", "heartbeat_s=9", "role=pump")
     bench.run("device", "tag", "one", "--add", "beta")
     assert (
-        "1 devices are in early: one"
+        "1 device is in early: one"
         in bench.run("group", "set", "early", "tag=beta", "agent>=0", "--priority", "3").stdout
     )
     bench.run("config", "set", "--group", "early", "heartbeat_s=7")

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetling.config import schema
+from fleetling.config.reconcile import Facts, State
 from fleetling.config.schema import LARGEST, Schema, parse_value
+from fleetling.config.shown import Shown, rows
 from fleetling.device import source_folder
 from fleetling.errors import FleetlingError
 
@@ -79,12 +81,36 @@ def test_a_sentence_never_has_a_secret() -> None:
 
 
 def test_a_newer_agent_is_told_from_a_fault() -> None:
-    with pytest.raises(FleetlingError, match="newer: its setting x has the type 'colour'"):
+    with pytest.raises(FleetlingError, match="newer: its setting x has the type colour"):
         Schema({"x": {"type": "colour", "default": ""}})
     wrong: list[Any] = [{"type": "int"}, {"type": "str", "longest": "x"}, 3, {"type": []}]
+    wrong += [{"type": "bool", "choices": 3}, {"type": "int", "least": 0, "greatest": []}]
     for words in wrong:
         with pytest.raises(FleetlingError):
             Schema({"x": words})
+
+
+def test_what_a_board_says_commands_no_terminal() -> None:
+    with pytest.raises(FleetlingError) as caught:
+        Schema({"\x1b[2J": {"type": "bool"}})
+    assert caught.value.message.isprintable()
+    words = {"x": {"type": "str", "longest": 9, "choices": ["\x1b[2J", "\x9b2J"]}}
+    assert Schema(words).bounds("x").isprintable()
+    state = State(
+        facts={
+            "a": Facts(
+                "a", schema=words, reported={"config": {"x": "\x9b2J", "\x1b[2J": 1}, "keys": {}}
+            )
+        }
+    )
+    for row in rows(state, Shown(state), "a", "e"):
+        assert (row["name"] + row["shown"] + row["note"]).isprintable()
+
+
+def test_a_schema_that_cannot_be_read_hides_its_settings_and_no_others() -> None:
+    bad = {"name": {"type": "colour"}, "app.pin": {"type": "str", "longest": 9}}
+    shown = Shown(State(facts={"a": Facts("a", schema=bad)}))
+    assert shown.text("name", "x") == "x" and shown.text("app.pin", "x") == "set"
 
 
 def test_a_board_that_never_spoke_is_checked_as_far_as_possible() -> None:

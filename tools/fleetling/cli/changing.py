@@ -22,9 +22,11 @@ from fleetling.config.desk import Desk
 from fleetling.config.layers import Layer, Scope
 from fleetling.config.reconcile import State
 from fleetling.config.schema import Schema, parse_value
-from fleetling.config.shown import APPLIED, Shown, rows
+from fleetling.config.shown import APPLIED, Shown, devices, rows
+from fleetling.config.store import ConfigStore
 from fleetling.errors import FleetlingError
 from fleetling.home import Home
+from fleetling.hub.store import Store
 
 __all__ = ["Assignments", "change_options", "finish", "run_change", "run_edit"]
 
@@ -139,7 +141,9 @@ def _password(ssid: str) -> str:
     if given is not None:
         return given
     if sys.stdin.isatty():
-        return str(click.prompt(f"Password of {ssid}", hide_input=True, default=""))
+        return str(
+            click.prompt(f"Password of {ssid}", hide_input=True, default="", show_default=False)
+        )
     line = sys.stdin.readline()
     if not line:
         raise FleetlingError(
@@ -162,7 +166,10 @@ def run_change(
     **options: Any,
 ) -> None:
     """`config set`, and without assignments `config unset`, whose `named` has settings too."""
-    with Desk(place, named if assignments else ()) as desk:
+    asked = set(named)
+    if assignments is None:
+        asked &= ConfigStore(Store(place.database)).known()
+    with Desk(place, asked) as desk:
         state, known = desk.state(), desk.store.known()
         if assignments is None:
             ids = [text for text in named if text in known]
@@ -209,10 +216,13 @@ def run_edit(
             )
             for row in rows(under, shown, named[0], desk.store.epoch):
                 below[row["name"]] = f"{row['shown']} ({row['origin']})"
+                if row["origin"] == "default" and row["name"] in layer.config:
+                    # While it is set, no report tells what was flashed.
+                    below[row["name"]] = f"as flashed, else {row['shown']} (default)"
         schema = max(_schemas(state, set(named) or known), key=lambda found: len(found.names))
         names = {*schema.names, *layer.config}
         text = edit.write(layer, schema, {n: shown.secret(n) for n in names}, below)
-        kept = place.folder / "edited-settings.toml"
+        kept = place.folder / "secrets" / "edited-settings.toml"
         while True:
             text = click.edit(text, extension=".toml", require_save=False) or text
             try:
@@ -308,7 +318,7 @@ def finish(desk: Desk, ids: list[str], *, wait: bool, timeout: float, as_json: b
     """Publishes what is due to devices, waits if wanted, and says it."""
     sent = desk.publish(ids)
     if not as_json and not wait:
-        text = f"Published to {len(sent)} device{'' if len(sent) == 1 else 's'}"
+        text = f"Published to {devices(len(sent))}"
         away = sum(not desk.heard(name).online for name in sent)
         text += f"; {away} away now, and will take it when they come." if away else "."
         output.print(text if sent else "Nothing to publish.", highlight=False)
@@ -347,4 +357,4 @@ def _show_plan(planned: Plan, as_json: bool) -> None:
                 output.print(Text(f"  {name}  {shown.text(name, value.value)}"))
         if not device.changed:
             output.print(Text("  nothing changes"))
-    output.print(f"{len(planned.touched)} devices. Nothing was changed.", highlight=False)
+    output.print(f"{devices(len(planned.touched))}. Nothing was changed.", highlight=False)

@@ -16,6 +16,7 @@ from fleetling.broker.fleet import write_revoked
 from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
 from fleetling.config.desk import Desk
+from fleetling.config.shown import devices as counted
 from fleetling.config.store import ConfigStore, must_know
 from fleetling.errors import FleetlingError
 from fleetling.hub.store import Device, Store
@@ -145,7 +146,7 @@ def tag(
         sent = desk.publish(ids)
     _print_tags(found, as_json)
     if sent and not as_json:
-        output.print(f"Published to {len(sent)} devices.", highlight=False)
+        output.print(f"Published to {counted(len(sent))}.", highlight=False)
 
 
 def _print_tags(found: dict[str, list[str]], as_json: bool) -> None:

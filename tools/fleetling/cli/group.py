@@ -22,6 +22,7 @@ from fleetling.config.desk import Desk
 from fleetling.config.layers import Group
 from fleetling.config.reconcile import State
 from fleetling.config.rules import Rule
+from fleetling.config.shown import devices
 from fleetling.config.store import ConfigStore
 from fleetling.errors import FleetlingError
 from fleetling.hub.store import Store
@@ -99,9 +100,9 @@ def set_(
     if as_json:
         click.echo(json.dumps({"name": name, "members": members, "published": sorted(sent)}))
         return
-    would = "would be" if dry_run else "are"
+    would = "would be" if dry_run else "is" if len(members) == 1 else "are"
     output.print(
-        f"{len(members)} devices {would} in {name}: {', '.join(members[:5])}"
+        f"{devices(len(members))} {would} in {name}: {', '.join(members[:5])}"
         + (" ..." if len(members) > 5 else "")
         if members
         else f"No device is in {name} yet.",
@@ -109,13 +110,15 @@ def set_(
         markup=False,
     )
     if sent:
-        output.print(f"Published to {len(sent)} devices.", highlight=False)
+        output.print(f"Published to {devices(len(sent))}.", highlight=False)
 
 
 def _refuse(state: State, after: State, known: list[str]) -> None:
     """Raises what a board would refuse of what it gets by being in other groups than before."""
     for device_id in known:
         before, merged = state.wanted(device_id), after.wanted(device_id)
+        if before == merged:
+            continue
         schema = schema_of(after, device_id)
         for name, value in merged.items():
             problem = schema.check(name, value)
@@ -137,14 +140,14 @@ def delete(name: str, yes: bool, as_json: bool, folder: Path | None) -> None:
         if not yes:
             if not sys.stdin.isatty():
                 raise FleetlingError("Nobody is there to be asked", "Use --yes.")
-            click.confirm(f"Delete {name}, with {len(members)} members?", abort=True)
+            click.confirm(f"Delete {name}, with {devices(len(members))}?", abort=True)
         desk.store.delete_group(name)
         sent = desk.publish(known)
     if as_json:
         click.echo(json.dumps({"name": name, "published": sorted(sent)}))
         return
     output.print(
-        f"{name} is deleted; published to {len(sent)} devices. Its settings are kept, in case a "
+        f"{name} is deleted; published to {devices(len(sent))}. Its settings are kept, in case a "
         "group has this name again.",
         highlight=False,
         markup=False,

@@ -10,6 +10,7 @@ from typing import Any
 from fleetling.config.layers import Layer, Scope, Value
 from fleetling.config.reconcile import State
 from fleetling.config.schema import Problem, Schema
+from fleetling.errors import FleetlingError
 
 __all__ = ["Plan", "Touched", "factory", "plan", "schema_of"]
 
@@ -58,7 +59,11 @@ class Plan:
 
 
 def schema_of(state: State, device_id: str) -> Schema:
-    return Schema(state.of(device_id).schema)
+    """Raises FleetlingError, with the device's id, when what it published cannot be read."""
+    try:
+        return Schema(state.of(device_id).schema)
+    except FleetlingError as e:
+        raise FleetlingError(f"{device_id}: {e.message}", e.hint) from e
 
 
 def factory(state: State, device_id: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ from fleetling.device import source_folder
 from fleetling.errors import FleetlingError
 from fleetling.simboard.shims import micropython
 
-__all__ = ["LARGEST", "Problem", "Schema", "parse_value", "size"]
+__all__ = ["LARGEST", "Problem", "Schema", "parse_value", "plain", "size"]
 
 # Bytes of compact JSON that a board keeps of what is set: agent/config/stored.py.
 LARGEST = 440
 OWN = "app."
+NAME = re.compile(r"[a-z0-9_.]{1,32}")
 TRUE = ("true", "on", "yes", "1")
 FALSE = ("false", "off", "no", "0")
 
@@ -137,7 +139,7 @@ class Schema:
         if "least" in words:
             parts.append(f"{words['least']} to {words['greatest']}")
         if words.get("choices") is not None:
-            parts.append("one of " + ", ".join(map(str, words["choices"])))
+            parts.append("one of " + ", ".join(plain(str(choice)) for choice in words["choices"]))
         elif parts[0] == "window":
             parts.append("HH:MM-HH:MM, or empty")
         elif parts[0] == "endpoint":
@@ -178,7 +180,8 @@ def _entry(name: str, words: Any) -> tuple[Any, ...]:
     kind = words.get("type") if isinstance(words, dict) else None
     if not isinstance(kind, str) or kind not in agent._CHECKS:
         raise FleetlingError(
-            f"The board's agent is newer: its setting {name} has the type {kind!r}",
+            "The board's agent is newer: "
+            f"its setting {plain(name)} has the type {plain(str(kind))}",
             "Update this installation: pip install --upgrade fleetling",
         )
     known = agent.AGENT.get(name)
@@ -188,13 +191,23 @@ def _entry(name: str, words: Any) -> tuple[Any, ...]:
         # How short a text may be, the words do not say; the agent's code does for its own.
         least = known[2] if known is not None and known[0] == kind else 0
         greatest = words.get("longest", 0)
-    if not all(isinstance(bound, int | float) for bound in (least, greatest)):
+    choices = words.get("choices")
+    if (
+        not all(isinstance(bound, int | float) for bound in (least, greatest))
+        or not isinstance(choices, list | None)
+        or not NAME.fullmatch(name)
+    ):
         raise FleetlingError(
-            f"The board's description of {name} makes no sense",
+            f"The board's description of {plain(name)} makes no sense",
             "Is its agent newer than this installation? pip install --upgrade fleetling",
         )
     flags = sum(flag for word, flag in agent._FLAGS if words.get(word) is True)
-    return (kind, words.get("default"), least, greatest, words.get("choices"), flags)
+    return (kind, words.get("default"), least, greatest, choices, flags)
+
+
+def plain(text: str) -> str:
+    """A text that a board sent, without what would command a terminal."""
+    return text if text.isprintable() else ascii(text)
 
 
 def size(config: Mapping[str, Any]) -> int:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fleetling.config.change import factory, schema_of
 from fleetling.config.reconcile import State
-from fleetling.config.schema import Schema
+from fleetling.config.schema import Schema, plain
 from fleetling.config.store import Revision
+from fleetling.errors import FleetlingError
 
-__all__ = ["Shown", "answer", "rows"]
+__all__ = ["Shown", "answer", "devices", "rows"]
 
 # What has become of a document on a board.
 APPLIED, REFUSED, TRIAL, REVERTED = "applied", "refused", "on trial", "reverted"
@@ -29,7 +31,9 @@ class Shown:
     def __init__(self, state: State) -> None:
         self._schemas = [Schema(None)]
         for facts in state.facts.values():
-            if facts.schema is not None:
+            if facts.schema is None:
+                continue
+            with suppress(FleetlingError):  # one that cannot be read describes nothing
                 self._schemas.append(Schema(facts.schema))
 
     def secret(self, name: str) -> bool:
@@ -41,7 +45,8 @@ class Shown:
             return "set" if value is None or value else "not set"
         if isinstance(value, str) and value.isprintable() and value.strip() == value and value:
             return value
-        return json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
+        return text if text.isprintable() else json.dumps(value)
 
     def data(self, name: str, value: Any) -> Any:
         """For --json: a secret is null."""
@@ -75,12 +80,26 @@ def answer(reported: Mapping[str, Any], epoch: str, version: int) -> tuple[str, 
     if reported.get("epoch") != epoch or reported.get("version") != version:
         return PENDING, {}
     keys = reported.get("keys")
-    codes = {str(n): str(c) for n, c in keys.items()} if isinstance(keys, dict) else {}
+    codes = {plain(n): plain(str(c)) for n, c in keys.items()} if isinstance(keys, dict) else {}
     if reported.get("trial") is True:
         return TRIAL, codes
     if reported.get("reverted") is True:
         return REVERTED, codes
     return (REFUSED if codes else APPLIED), codes
+
+
+def _in_force(
+    shown: Shown, schema: Schema, reported: Mapping[str, Any], name: str, value: Any
+) -> bool:
+    """Whether a report says that a value is in force; of a secret it does not tell."""
+    config = reported.get("config")
+    if shown.secret(name) or not isinstance(config, dict):
+        return False
+    return bool(config.get(name, schema.default(name)) == value)
+
+
+def devices(count: int) -> str:
+    return f"{count} device{'' if count == 1 else 's'}"
 
 
 def rows(state: State, shown: Shown, device_id: str, epoch: str) -> list[dict[str, Any]]:
@@ -101,7 +120,9 @@ def rows(state: State, shown: Shown, device_id: str, epoch: str) -> list[dict[st
             elif name in codes:
                 problem = schema.check(name, value)
                 note = f"refused: {problem.text if problem else codes[name]}"
-            elif status in (PENDING, TRIAL, REVERTED):
+            elif status == PENDING or (
+                status in (TRIAL, REVERTED) and not _in_force(shown, schema, reported, name, value)
+            ):
                 note = status
         elif name in flashed:
             value, origin = flashed[name], "flashed"
@@ -111,7 +132,7 @@ def rows(state: State, shown: Shown, device_id: str, epoch: str) -> list[dict[st
             value = ""
         made.append(
             {
-                "name": name,
+                "name": plain(name),
                 "value": shown.data(name, value),
                 "shown": shown.text(name, value),
                 "secret": shown.secret(name),

@@ -22,7 +22,7 @@ def main():
     except KeyboardInterrupt:
         _repl("stopped")
     except (Exception, SystemExit) as e:  # noqa: BLE001 - an application's, outside of its tasks
-        runtime.supervisor.fail("agent", e)
+        runtime.failed(e)
     finally:
         asyncio.new_event_loop()
 
@@ -36,7 +36,12 @@ def task(name, run, deadline_s=30):
 
 def busy():
     """A context: as long as one is entered, no update is applied."""
-    return _built().supervisor.busy
+    supervisor = _built().supervisor
+    if supervisor.busy is None:
+        from agent.busy import Busy
+
+        supervisor.busy = Busy()
+    return supervisor.busy
 
 
 def count(name, more=1):

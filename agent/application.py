@@ -26,7 +26,7 @@ def present(slot):
 
 
 async def run(task):
-    task.supervisor.end_application()
+    _end_others(task.supervisor.tasks)
     for name in list(sys.modules):
         if name == "app" or name.startswith("app."):
             del sys.modules[name]
@@ -35,3 +35,12 @@ async def run(task):
 
     task.alive()
     await app.main(task)
+
+
+def _end_others(tasks):
+    """Ends the tasks that the application has started, but for its first."""
+    for task in list(tasks.values()):
+        if task.of_application:
+            del tasks[task.name]
+            if task.kept:
+                task.kept.cancel()

@@ -36,6 +36,7 @@ class Runtime:
             "link.eventlog",
             "link.join",
             "storage.nvsmap",
+            "storage.records",
         )
 
     def birth(self):
@@ -47,17 +48,24 @@ class Runtime:
         ondemand.release("birth", "dispatch", "leave", "facts", "link.document")
         return made
 
-    def crashed(self, task, e):
+    def crashed(self, name, e):
         """Notes that a task has raised."""
         from agent.monitor import crash
 
         try:
-            crash.note(self, task.name, e)
+            crash.note(self, name, e)
             if self.heartbeat:
                 self.heartbeat.owes = True
         finally:
             crash = None
             ondemand.release("monitor.crash")
+
+    def failed(self, e):
+        """Ends the life because of an exception that no task has caught."""
+        try:
+            self.crashed("agent", e)
+        finally:
+            self.supervisor.reset("crash", "agent")
 
     async def run(self):
         """Runs for ever."""

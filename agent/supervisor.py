@@ -13,20 +13,18 @@ Invariants:
 
 import asyncio
 import gc
-import json
 
 from micropython import const
 
+from agent import ondemand
 from agent.errors import AgentError
 from agent.monitor import bootrecord
-from agent.storage.records import Record
 
 WATCHDOG_S = const(60)
 _GOOD_S = const(60)
 _LOOK_S = const(15)
 _MANY = const(3)  # so many failures of a task, none long after the other,
 _LONG_S = const(600)  # are answered by a new start; the next one by a reset
-_UNWANTED = ("starved", "crash")
 
 
 class Task:
@@ -112,19 +110,6 @@ class Steps:
     __await__ = __iter__
 
 
-class Busy:
-    """A context that several may enter."""
-
-    def __init__(self):
-        self.count = 0
-
-    def __enter__(self):
-        self.count += 1
-
-    def __exit__(self, *exc):
-        self.count -= 1
-
-
 class Supervisor:
     """`boot` is what `bootcause` read, `record` the boot record."""
 
@@ -134,15 +119,14 @@ class Supervisor:
         self.record = record
         self.tasks = {}
         self.commands = {}
-        self.busy = Busy()
+        self.busy = None  # `busy.Busy` once the application has asked for it
         self.lag_ms = 0  # the worst delay of the event loop since it was last read
         self.uptime_s = 0  # as of the last look
         self.boot = boot
-        self.on_failure = lambda task, e: None  # called when a task has raised
+        self.on_failure = None  # called with (name, exception) when a task has raised
         self._failed_at = 0
         self._running = False
         self._state = state
-        self._intent = Record(state, "intent")
 
     @property
     def safe(self):
@@ -160,14 +144,6 @@ class Supervisor:
         task = self.tasks[name] = Task(self, name, run, deadline_s, of_application)
         if self._running:
             self._start(task)
-
-    def end_application(self):
-        """Ends the tasks that the application has started, but for its first."""
-        for task in list(self.tasks.values()):
-            if task.of_application:
-                del self.tasks[task.name]
-                if task.kept:
-                    task.kept.cancel()
 
     def _start(self, task):
         task.alive()
@@ -192,18 +168,12 @@ class Supervisor:
         task.restarts += 1
         self.log.error(task.name, "stopped by " + type(e).__name__)
         try:
-            self.on_failure(task, e)
+            self.on_failure(task.name, e)
         except Exception as second:  # noqa: BLE001 - a heap that is full, a file system that is
             self.log.error("supervisor", repr(second))
         if len(task.failures) > _MANY:
             self.reset("crash", task.name)
         return 1 << len(task.failures) - 1
-
-    def fail(self, name, e):
-        """Ends the life because of an exception that no task has caught."""
-        task = Task(self, name, None, 0)
-        task.failures = [self.board.uptime_s()] * _MANY
-        self._failed(task, e)
 
     async def run(self):
         """Runs for ever; ends only by a reset or by Ctrl-C."""
@@ -228,25 +198,22 @@ class Supervisor:
         record = self.record
         if not record.flags and self.uptime_s - self._failed_at >= _GOOD_S:
             record.bad = record.safe = 0
-            self._wanted_end()
-
-    def _wanted_end(self):
-        """From now on the end of this boot speaks against nobody; safe mode stays what it is."""
-        self.record.flags |= bootrecord.GOOD
-        self.record.write()
-        if not self.safe and self._state.get_int("guard"):
-            self._state.set_int("guard", 0)
+            self._end("good")
 
     def reset(self, why, detail=""):
         """Records the intent and resets the board."""
-        try:
-            intent = {"why": why, "detail": detail, "boot": self.boot["count"]}
-            self._intent.save(json.dumps(intent).encode())
-            if why not in _UNWANTED:
-                self._wanted_end()
-        except AgentError as e:
-            # A board that cannot write must still be able to reset; only the reason is lost.
-            self.log.error("supervisor", e.code)
+        self._end("record", why, detail)
         self.log.warning("supervisor", "reset: {} {}".format(why, detail))
-        gc.collect()
         self.board.reset()
+
+    def _end(self, name, *args):
+        gc.collect()
+        try:
+            from agent import ending
+
+            getattr(ending, name)(self, self._state, *args)
+        except (AgentError, MemoryError) as e:
+            # A board that cannot write must still be able to reset; only the reason is lost.
+            self.log.error("supervisor", repr(e))
+        ending = None
+        ondemand.release("ending", "storage.records")

@@ -68,4 +68,5 @@ def release():
         "config.stored",
         "config.trial",
         "link.document",
+        "storage.records",
     )

@@ -29,6 +29,7 @@ class BootRecord:
         self._memory = memory
         self.bad = self.safe = self.flags = self.uptime_s = 0
         self.task = b""
+        self._before = self._written = b""  # what an application keeps there, and what we left
         found = _unpack(memory())
         if found:
             self.bad, self.safe, self.flags, self.uptime_s, self.task = found
@@ -41,10 +42,11 @@ class BootRecord:
 
     def write(self):
         kept = self._memory()
-        if _unpack(kept):
-            kept = kept[:-_SIZE]
-        if len(kept) <= _ROOM - _SIZE:
-            self._memory(kept + self._pack())
+        if kept != self._written or not kept:
+            self._before = kept[:-_SIZE] if _unpack(kept) else kept
+        if len(self._before) <= _ROOM - _SIZE:
+            self._written = self._before + self._pack()
+            self._memory(self._written)
 
     def _pack(self):
         body = struct.pack(

@@ -7,9 +7,9 @@ Each heartbeat is judged once. Three kinds of alert, each raised once and cleare
   heartbeats. The baseline goes on learning, so what lasts becomes normal, and the alert ends;
 - "leak": at the rate of the last hours, used up within a day.
 
-The baseline of a figure is five small integers: exponentially weighted mean and mean absolute
-deviation, in sixteenths, moved by an outlier no more than by three deviations; and what the mean
-was a while ago.
+The baseline of a figure is six small integers: exponentially weighted mean and mean absolute
+deviation, in sixteenths, moved by an outlier no more than by three deviations; a mean that follows
+quickly, and what that was a while ago.
 """
 
 from micropython import const
@@ -33,13 +33,14 @@ _CLEAR = const(3)
 _DAY_S = const(86400)
 _LEAST_S = const(3600)  # a trend is looked at when it is as old as this,
 _MOST_S = const(6 * 3600)  # and begins anew after this when there is none
-_N, _MEAN, _DEVIATION, _MARK, _AGE_S = 0, 1, 2, 3, 4
+_QUICK = const(4)  # heartbeats that the quick mean is made of
+_N, _MEAN, _DEVIATION, _LATELY, _MARK, _AGE_S = 0, 1, 2, 3, 4, 5
 
 
 class Nominal:
     """`kept` has what lasts between two heartbeats: `baselines`, name -> [n, mean, deviation,
-    mark, age of the mark], and `counts`, (name, kind) -> below zero, so many heartbeats towards
-    raising; above, it is raised, and so many, less one, towards clearing.
+    quick mean, mark, age of the mark], and `counts`, (name, kind) -> below zero, so many
+    heartbeats towards raising; above, it is raised, and so many, less one, towards clearing.
     `alert(metric, kind, raised, value, limit)` is called when one is raised or cleared.
     """
 
@@ -71,7 +72,7 @@ class Nominal:
         value <<= 4
         state = self._states.get(name)
         if state is None:
-            self._states[name] = [1, value, 0, value >> 4, 0]
+            self._states[name] = [1, value, 0, value, 0, 0]
             return
         mean = state[_MEAN]
         floor <<= 4
@@ -89,20 +90,21 @@ class Nominal:
         state[_MEAN] += _part(off, state[_N])
         state[_DEVIATION] += _part(abs(off) - state[_DEVIATION], state[_N])
         if leaks:
+            state[_LATELY] += _part(value - state[_LATELY], _QUICK)
             self._leak(name, state, span_s)
 
     def _leak(self, name, state, span_s):
-        mean = state[_MEAN] >> 4
+        left = state[_LATELY]
         state[_AGE_S] += span_s
-        if state[_N] < _WEIGHT:
-            state[_MARK], state[_AGE_S] = mean, 0
+        if state[_N] <= _WARM:
+            state[_MARK], state[_AGE_S] = left, 0
         if state[_AGE_S] < _LEAST_S:
             return
-        in_a_day = (state[_MARK] - mean) * _DAY_S // state[_AGE_S]
-        leaking = in_a_day > mean
-        self._turn(name, "leak", leaking, not leaking, mean, in_a_day)
+        in_a_day = (state[_MARK] - left >> 4) * _DAY_S // state[_AGE_S]
+        leaking = in_a_day > left >> 4
+        self._turn(name, "leak", leaking, not leaking, left >> 4, in_a_day)
         if state[_AGE_S] > _MOST_S and not leaking:
-            state[_MARK], state[_AGE_S] = mean, 0
+            state[_MARK], state[_AGE_S] = left, 0
 
     def _turn(self, name, kind, bad, good, value, limit):
         """Raises after some bad ones in a row, clears after some good ones."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("agent", "crypto", "payload")
+BENCHMARKS = ("agent", "crypto", "monitor", "payload")
 
 
 def main() -> int:

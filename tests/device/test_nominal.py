@@ -158,6 +158,6 @@ def test_what_is_kept_of_a_figure_is_small():
     board = Watched()
     board.quiet(10 * HOUR)
     for name, state in board.kept.baselines.items():
-        assert name in WATCHED and len(state) == 5
+        assert name in WATCHED and len(state) == 6
         assert all([isinstance(value, int) and abs(value) < 1 << 30 for value in state])
     assert len(board.kept.counts) <= 3 * len(WATCHED)

@@ -63,7 +63,7 @@ async def started(supervisor, rounds=12):
 async def test_a_task_that_raises_is_told_and_starts_again():
     lines, told, runs = [], [], []
     supervisor = supervisor_of(FakeBoard(), lines)
-    supervisor.on_failure = lambda task, e: told.append((task.name, str(e)))
+    supervisor.on_failure = lambda name, e: told.append((name, str(e)))
 
     async def fails(task):
         runs.append(1)
@@ -122,7 +122,7 @@ async def test_a_note_that_fails_stops_nobody():
     lines, runs = [], []
     supervisor = supervisor_of(FakeBoard(), lines)
 
-    def full(task, e):
+    def full(name, e):
         raise MemoryError("full")
 
     supervisor.on_failure = full

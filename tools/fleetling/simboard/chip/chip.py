@@ -65,7 +65,9 @@ class Chip:
         self.rollback = rollback
         self.family = family
         self.unique_id = b"\x24\x0a\xc4" + struct.pack(">I", seed)[1:]
-        # Set by tests: levels of pins (number -> 0 or 1), die temperature, heap of the IDF.
+        # Set by tests: levels of pins (number -> 0 or 1), die temperature, heap of the IDF, and
+        # bytes of the Python heap that something holds until the next reset.
+        self.heap_held = 0
         self.pins = {}
         self.temperature_c = 45.0
         self.idf_heap = [
@@ -105,6 +107,7 @@ class Chip:
             # The interpreter starts again within the boot: slot, NVS, watchdog, Wi-Fi stay.
             return
         self.wdt_deadline_ms = None
+        self.heap_held = 0
         self.radio = Radio(self.air, self.ticks_ms)
         if cause == PWRON_RESET:
             self.rtc_memory_length = 0

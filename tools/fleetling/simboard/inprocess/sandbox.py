@@ -180,7 +180,7 @@ class Sandbox:
         ssl = make_ssl(self.core, lambda: int(chip.now_2000()) + UNIX_2000, self.urandom)
         modules.update(
             asyncio=make_asyncio(self.core, self.net),
-            gc=make_gc(self.importer.loaded_bytes),
+            gc=make_gc(self.importer.loaded_bytes, lambda: chip.heap_held),
             micropython=make_micropython(),
             os=make_os(self.volume, _Uname(*chip_module("chip").UNAME), self.urandom),
             ssl=ssl,

@@ -26,7 +26,6 @@ def taken():
 
 from agent.monitor.bootrecord import BootRecord  # noqa: E402
 from agent.monitor.heartbeat import Heartbeat  # noqa: E402
-
 from agent.supervisor import Steps, Supervisor, Task  # noqa: E402
 
 

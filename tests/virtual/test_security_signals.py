@@ -40,9 +40,7 @@ def test_a_broker_of_another_authority_is_told_when_the_right_one_is_back(
         told = signals(fleet)
         assert {kind for kind, _ in told} == {"tls-ca"}
         counts = [count for _, count in told]
-        assert len(counts) >= 2 and all(
-            b >= 2 * a for a, b in zip(counts, counts[1:], strict=False)
-        )
+        assert len(counts) >= 2 and all(b >= 2 * a for a, b in pairwise(counts))
 
 
 def test_refused_commands_are_told(fleet: VirtualFleet) -> None:

@@ -86,6 +86,16 @@ def test_every_command_has_help(name: str) -> None:
         (("device", "list"), 1, "fleetling init"),
         (("broker", "config"), 1, "fleetling init"),
         (("hub",), 1, "fleetling init"),
+        (("config", "show"), 1, "--group"),
+        (("config", "show", "a"), 1, "fleetling init"),
+        (("config", "set", "a"), 1, "NAME=VALUE"),
+        (("config", "set", "name=x", "--fleet"), 1, "fleetling init"),
+        (("config", "edit", "a", "b"), 1, "One layer"),
+        (("group", "set", "g"), 2, "Missing argument"),
+        (("group", "set", "g", "colour=red"), 1, "character 1"),
+        (("device", "tag", "a", "--add", "a b"), 1, "no tag"),
+        (("reset", "a"), 2, "--level"),
+        (("reset", "a", "--level", "all"), 2, "identity"),
         (("sim", "run", "nowhere"), 1, "fleetling sim new"),
     ],
 )
@@ -173,7 +183,7 @@ def told_steps(shown: str) -> int:
 def test_the_demo_in_virtual_time() -> None:
     done = run("demo", "--virtual")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert told_steps(done.stdout) == 8 and "All 8 steps" in done.stdout
+    assert told_steps(done.stdout) == 14 and "All 14 steps" in done.stdout
 
 
 def test_without_an_interpreter_the_demo_says_so_and_runs_cpython_boards(

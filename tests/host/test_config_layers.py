@@ -150,20 +150,24 @@ def test_who_is_due() -> None:
 
 
 def test_groups_never_change_who_is_in_them() -> None:
-    group = Group("g", "role=pump")
     state = State(
-        layers=layers(g={"role": "valve"}),
-        groups={"g": group},
+        layers=layers(g={"role": "valve", "trial_s": 60}),
+        groups={"g": Group("g", "role=pump")},
         facts={"a": Facts("a", reported={"config": {"role": "pump"}})},
     )
-    assert state.wanted("a") == {"role": "valve"}  # flashed as a pump
-    later = replace(
-        state,
-        published={"a": Published(1, {"role": "valve"})},
-        facts={"a": Facts("a", reported={"config": {"role": "valve"}})},
-        layers=layers(g={"role": "pump"}),
+    assert state.wanted("a") == {"trial_s": 60}  # flashed as a pump, and stays one
+    with pytest.raises(FleetlingError, match="cannot set role"):
+        plan(state, [Scope("group", "g")], ["a"], lambda layer: {"role": "x"})
+
+
+def test_a_report_of_what_is_no_longer_set_counts_for_nothing() -> None:
+    state = State(
+        layers=layers(g={"trial_s": 60}),
+        groups={"g": Group("g", "role=pump")},
+        published={"a": Published(1, {"role": "pump"})},
+        facts={"a": Facts("a", reported={"config": {"role": "pump"}})},
     )
-    assert later.wanted("a") == {}  # what a layer gave is no fact to be a member by
+    assert state.wanted("a") == {}
 
 
 def test_a_location_that_is_set_decides_at_once() -> None:

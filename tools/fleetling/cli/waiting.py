@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +16,13 @@ from rich.text import Text
 from fleetling.cli.console import errors
 from fleetling.config.change import schema_of
 from fleetling.config.desk import Desk
+from fleetling.config.reconcile import State
 from fleetling.config.shown import APPLIED, PENDING, REFUSED, REVERTED, answer
 
 __all__ = ["wait_for"]
 
 LOOK_S = 0.5
+ROWS = 20
 COLOURS = {APPLIED: "green", REFUSED: "red", REVERTED: "red"}
 ENDS = (APPLIED, REFUSED, REVERTED)
 
@@ -32,6 +35,7 @@ def wait_for(desk: Desk, versions: Mapping[str, int], timeout_s: float) -> dict[
     until = time.monotonic() + timeout_s
     seen: set[str] = set()
     told: dict[str, str] = {}
+    state = desk.state()
     live = Live(console=errors, auto_refresh=False) if sys.stderr.isatty() else None
     if live is not None:
         live.start()
@@ -39,12 +43,12 @@ def wait_for(desk: Desk, versions: Mapping[str, int], timeout_s: float) -> dict[
         while True:
             found = {name: _answer(desk, name, versions[name], seen) for name in versions}
             if live is not None:
-                live.update(_table(desk, found), refresh=True)
+                live.update(_table(state, found), refresh=True)
             for name, row in found.items() if live is None else ():
                 if told.get(name) != row["status"]:
                     told[name] = row["status"]
                     errors.print(
-                        f"{name}: {_sentence(desk, name, row)}",
+                        f"{name}: {_sentence(state, name, row)}",
                         highlight=False,
                         markup=False,
                         soft_wrap=True,
@@ -71,23 +75,32 @@ def _answer(desk: Desk, device_id: str, version: int, seen: set[str]) -> dict[st
     return {"version": version, "status": status, "refused": codes}
 
 
-def _sentence(desk: Desk, device_id: str, row: dict[str, Any]) -> str:
+def _sentence(state: State, device_id: str, row: dict[str, Any]) -> str:
     text = str(row["status"])
     if row["status"] == "away":
         text = "away; it will take it when it comes"
     if row["status"] == REVERTED:
         text = "reverted: with it the board did not reach the broker, and went back by itself"
-    schema = schema_of(desk.state(), device_id)
-    wanted = desk.state().wanted(device_id)
+    if not row["refused"]:
+        return text
+    schema = schema_of(state, device_id)
+    wanted = state.wanted(device_id)
     for name, code in row["refused"].items():
         problem = schema.check(name, wanted[name]) if name in wanted else None
         text += f"\n  {problem.text if problem else f'{name} ({code})'}"
     return text
 
 
-def _table(desk: Desk, found: dict[str, Any]) -> Table:
+def _table(state: State, found: dict[str, Any]) -> Table:
+    """All devices; of many, those that have not applied it, as far as there is room."""
     table = Table(box=None, show_header=False)
-    for name, row in found.items():
-        text = Text(_sentence(desk, name, row), COLOURS.get(row["status"], "yellow"))
+    rows = list(found.items())
+    if len(rows) > ROWS:
+        rows = [(name, row) for name, row in rows if row["status"] != APPLIED][:ROWS]
+    for name, row in rows:
+        text = Text(_sentence(state, name, row), COLOURS.get(row["status"], "yellow"))
         table.add_row(Text(name), text)
+    if len(found) > ROWS:
+        counts = Counter(str(row["status"]) for row in found.values())
+        table.add_row("", ", ".join(f"{n} {status}" for status, n in counts.most_common()))
     return table

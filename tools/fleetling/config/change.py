@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fleetling.config.layers import Layer, Scope, Value
+from fleetling.config.layers import DECIDING, Layer, Scope, Value
 from fleetling.config.reconcile import State
 from fleetling.config.schema import Problem, Schema
 from fleetling.errors import FleetlingError
@@ -76,11 +76,21 @@ def factory(state: State, device_id: str) -> dict[str, Any]:
 
 
 def plan(state: State, scopes: Iterable[Scope], known: Iterable[str], edit: Edit) -> Plan:
-    """What an edit of layers does. `known`: the ids of all devices."""
+    """What an edit of layers does. `known`: the ids of all devices.
+
+    Raises:
+        FleetlingError: no layer of this kind can have that.
+    """
     layers = []
     for scope in scopes:
         layer = state.layers.get(scope)
         made = dict(sorted(edit(layer).items()))
+        deciding = [name for name in DECIDING if name in made]
+        if scope.kind == "group" and deciding:
+            raise FleetlingError(
+                f"A group cannot set {' and '.join(deciding)}: rules tell by it who is in a group",
+                "Nothing was changed. Set it for devices, or for the fleet.",
+            )
         if made != dict(layer.config):
             layers.append(replace(layer, config=made))
     after = replace(state, layers=state.layers.replaced(layers))

@@ -79,5 +79,5 @@ def read(text: str, layer: Layer) -> dict[str, Any]:
         elif isinstance(value, float) and value == int(value if value - value == 0 else 0):
             flat[name] = int(value)
         elif not isinstance(value, str | int | float | list | bool):
-            raise FleetlingError(f"{name} is a date", 'Write texts in "".')
+            raise FleetlingError(f"{name} is a date or a table", 'Write texts in "".')
     return flat

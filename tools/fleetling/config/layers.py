@@ -4,6 +4,8 @@
 Above a board's defaults and what it was flashed with come, each over the one before: the fleet,
 the groups that the device is in (a higher priority wins; among equals the later name), the device.
 A setting that a layer does not have falls through to the layer below.
+
+What rules tell devices by is no group's to set: who is in it would never come to rest.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["FLEET", "Group", "Layer", "Layers", "Scope", "Value"]
+__all__ = ["DECIDING", "FLEET", "Group", "Layer", "Layers", "Scope", "Value"]
 
 
 class Scope(NamedTuple):
@@ -26,6 +28,8 @@ class Scope(NamedTuple):
 
 
 FLEET = Scope("fleet", "")
+# Settings that rules see (`fleetling.config.rules`).
+DECIDING = ("location", "role")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Layers:
         found: dict[str, Value] = {}
         for scope in scopes:
             for name, value in self.get(scope).config.items():
-                found[name] = Value(value, scope)
+                if scope.kind != "group" or name not in DECIDING:
+                    found[name] = Value(value, scope)
         return dict(sorted(found.items()))
 
     def replaced(self, changed: Iterable[Layer]) -> Layers:

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleetling.config.layers import FLEET, Group, Layers, Scope, Value
+from fleetling.config.layers import DECIDING, FLEET, Group, Layers, Scope, Value
 from fleetling.config.rules import Rule
 
 __all__ = ["Facts", "Published", "State", "rule_facts"]
 
 FROM_BIRTH = ("board", "build", "chip", "agent", "firmware", "app")
-FROM_SETTINGS = ("location", "role")
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def rule_facts(
     """What rules see of a device.
 
     `location` and `role` come from the device's own layer, the fleet's, or what it was flashed
-    with, never from a group: a group that could change who is in it would never come to rest.
+    with. A report of what is no longer set counts for nothing.
     """
     found = {"id": (facts.id,), "tag": tuple(sorted(facts.tags))}
     for name in FROM_BIRTH:
@@ -100,7 +99,7 @@ def rule_facts(
             found[name] = (facts.birth[name],)
     own = layers.get(Scope("device", facts.id)).config
     reported = facts.reported.get("config")
-    for name in FROM_SETTINGS:
+    for name in DECIDING:
         values = [own.get(name), layers.get(FLEET).config.get(name)]
         if isinstance(reported, dict) and (published is None or name not in published.config):
             values.append(reported.get(name))

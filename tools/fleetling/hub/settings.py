@@ -5,7 +5,8 @@ A board that is new, runs another version, or comes into a group by what it says
 from here. On a connection of its own, so that enrolment does not wait for it.
 
 Every hub hears every board, with a subscription that is not shared: a shared one gets no retained
-messages (MQTT 5.0, 4.8.2), and these are what a hub knows of boards that spoke while it was down.
+messages by the standard (MQTT 5.0, 4.8.2; mosquitto 2.0.11 sends them all the same), and these
+are what a hub knows of boards that spoke while it was down.
 Several hubs do the same work then; the database decides which document is the newest
 (`fleetling.config.publish`), so doing it twice harms nothing.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -244,18 +245,49 @@ def test_without_a_broker(bench: Bench) -> None:
     assert ConfigStore(bench.fleet.store()).state().wanted("one")["name"] == "north"
 
 
-def test_a_board_that_is_away_gets_it_when_it_comes(bench: Bench) -> None:
+def test_a_board_that_is_away_gets_it_when_it_comes_and_may_refuse(bench: Bench) -> None:
     made = bench.board("one")
-    done = bench.run("config", "set", "one", "name=north", "--wait", "--timeout", "2", code=1)
-    assert "away" in done.stderr
+    # It never spoke, so nobody here knows its application's settings.
+    done = bench.run(
+        "config", "set", "one", "name=north", "app.rate=99", "--wait", "--timeout", "2", code=1
+    )
+    assert "Not checked: app.rate" in done.stderr and "away" in done.stderr
     try:
         made.start()
         until = time.monotonic() + 30
         while bench.rows("one")["name"]["note"] and time.monotonic() < until:
             time.sleep(0.5)
-        assert bench.rows("one")["name"]["note"] == ""
+        rows = bench.rows("one")
+        assert rows["name"]["note"] == ""
+        assert rows["app.rate"]["note"].startswith("refused: app.rate is out of its range")
+        # The same again waits for nothing new, and says what the board says.
+        again = bench.run("config", "set", "one", "name=north", "--wait", code=1)
+        assert "one: refused\n  app.rate is out of its range: float, 0.1 to 10" in again.stderr
+        assert bench.json("config", "unset", "one", "app.rate", "--wait")["one"]["refused"] == {}
     finally:
         made.stop()
+
+
+def test_ctrl_c_while_waiting_says_what_becomes_of_the_change(bench: Bench) -> None:
+    bench.fleet.store().expect(["one"])
+    with bench.fleet.operator() as operator:
+        operator.deliver(f"{PREFIX}one/online", b'{"online":true}', retain=True)
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "fleetling", "config", "set", "one", "name=x", "--wait"],
+        env={**os.environ, "FLEETLING_HOME": str(bench.home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background job of a shell ignores SIGINT, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert waiting.stderr is not None
+    assert "waiting" in waiting.stderr.readline()
+    waiting.send_signal(signal.SIGINT)
+    _, errors = waiting.communicate(timeout=20)
+    assert waiting.returncode == 130 and "boards will take it" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_newer_agent_than_this_installation(bench: Bench) -> None:

@@ -150,8 +150,10 @@ def test_two_hubs_and_an_operator_end_with_the_newest(fleet: TemporaryFleet) -> 
         wanted = {"heartbeat_s": 5, "role": "4"}
         for name in names:
             assert comes(
-                lambda name=name: (found := sent(store, name)) is not None  # type: ignore[misc]
-                and found.config == wanted
+                lambda name=name: (
+                    (found := sent(store, name)) is not None  # type: ignore[misc]
+                    and found.config == wanted
+                )
             )
     # What the broker keeps is that.
     with fleet.operator() as operator:

@@ -193,8 +193,15 @@ def test_a_reset(bench: Bench, board: ProcessBoard) -> None:
             lambda s: s.devices["one"].reported.get("config", {}).get("role") == "pump", 30
         )
         assert "name" not in operator.state.devices["one"].reported["config"]
-    assert "reset to level config" in bench.run("config", "history", "one").stdout
-    board.stop()
+        assert "reset to level config" in bench.run("config", "history", "one").stdout
+        # With --keep-settings they come straight back.
+        bench.run("config", "set", "one", "name=south", "--wait")
+        boot = operator.state.devices["one"].boot
+        bench.run("reset", "one", "--level", "config", "--yes", "--keep-settings")
+        assert operator.wait(lambda s: s.devices["one"].boot not in (boot, None), 30)
+        assert operator.wait(
+            lambda s: s.devices["one"].reported.get("config", {}).get("name") == "south", 30
+        )
 
 
 def test_what_a_person_can_do_wrong(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("agent", "crypto", "monitor", "payload")
+BENCHMARKS = ("agent", "crypto", "monitor", "payload", "year")
 
 
 def main() -> int:

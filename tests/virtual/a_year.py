@@ -185,7 +185,8 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.days} days in {self.seconds:.0f} s, {self.lives} boots\nfaults: {self.faults}\n"
+            f"{self.days} days in {self.seconds:.0f} s, {self.lives} boots\n"
+            f"faults: {self.faults}\n"
             f"{len(self.events)} events, {self.heartbeats} heartbeats, {self.late} of them late; "
             f"alerts: {self.raised} raised, {self.expected} expected, {len(self.missed)} missed, "
             f"{len(self.false)} false\n"

@@ -47,8 +47,8 @@ def command(plain: bool, keep: bool, virtual: bool, broker: str | None, svg: Pat
 
     The boards run the agent on the real MicroPython interpreter. They make their keys, get their
     certificates, log in by mutual TLS, describe themselves, send heartbeats, obey commands, and
-    survive a power cut, bad settings, a crash loop, a hang and a factory reset. Where there is no interpreter for this machine, they run on
-    CPython, in virtual time.
+    survive a power cut, bad settings, a crash loop, a hang and a factory reset. Where there is no
+    interpreter for this machine, they run on CPython, in virtual time.
     """
     if not virtual:
         try:

@@ -71,8 +71,6 @@ def command(
             )
         if not yes:
             _ask(names, level, keep_settings)
-        for name in names if level == "identity" else ():
-            desk.hub.allow_again(name)
         found = {name: _reset(desk, name, level, keep_settings, timeout) for name in names}
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -97,6 +95,8 @@ def _ask(names: list[str], level: str, keep_settings: bool) -> None:
 def _reset(
     desk: Desk, name: str, level: str, keep_settings: bool, timeout: float
 ) -> dict[str, Any]:
+    if level == "identity":
+        desk.hub.allow_again(name)  # first: the board may be back before we know
     try:
         reply = desk.operator.command(name, "reset", {"level": level}, timeout_s=timeout)
     except FleetlingError as e:

@@ -81,7 +81,7 @@ def test_a_board_that_comes_into_a_group_gets_its_settings(fleet: TemporaryFleet
         assert comes(lambda: sent(store, "a") == Published(1, {"heartbeat_s": 5}))
         say(operator, "a", "up/birth", {"agent": "1.9"})  # and back
         assert comes(lambda: sent(store, "a") == Published(2, {}))
-        assert hub.published == 3 and hub.malformed == 0
+        assert comes(lambda: hub.published == 3) and hub.malformed == 0
 
 
 def test_what_was_said_while_no_hub_was_there_counts(fleet: TemporaryFleet) -> None:

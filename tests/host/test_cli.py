@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleetling.cli import COMMANDS
+from fleetling.demo.story import steps
 
 FLEETLING = [sys.executable, "-m", "fleetling"]
 INIT = ("init", "farm", "--broker", "127.0.0.1:18883", "--wifi", "home:secret")
@@ -183,7 +184,8 @@ def told_steps(shown: str) -> int:
 def test_the_demo_in_virtual_time() -> None:
     done = run("demo", "--virtual")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert told_steps(done.stdout) == 14 and "All 14 steps" in done.stdout
+    assert told_steps(done.stdout) == len(steps())
+    assert f"All {len(steps())} steps" in done.stdout
 
 
 def test_without_an_interpreter_the_demo_says_so_and_runs_cpython_boards(
@@ -191,5 +193,5 @@ def test_without_an_interpreter_the_demo_says_so_and_runs_cpython_boards(
 ) -> None:
     monkeypatch.setenv("MICROPYTHON", str(tmp_path / "none"))
     done = run("demo")
-    assert done.returncode == 0 and told_steps(done.stdout) == 8
+    assert done.returncode == 0 and told_steps(done.stdout) == len(steps())
     assert "does not run" in done.stderr and "CPython boards" in done.stderr

@@ -180,7 +180,7 @@ def power_cut(scene: Scene) -> str:
         f"{name} back after the power cut",
         lambda state: state.devices[name].online and (state.devices[name].boot or 0) > before,
     )
-    return f"{name} lost power, its last will told so, and it came back as boot {before + 1}"
+    return f"{name}'s last will told of it; it is back as boot {before + 1}"
 
 
 def _desire(scene: Scene, name: str, version: int, config: dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ def refuse_setting(scene: Scene) -> str:
     report = scene.operator.state.devices[name].reported
     if report["keys"] != {"app.rate": "setting-range"} or "location" not in report["config"]:
         raise StepFailed(f"{name} reports {report}")
-    return "app.rate 99 refused: setting-range; the rest of the document is in force"
+    return "app.rate 99: setting-range; the rest is in force"
 
 
 def wrong_password(scene: Scene) -> str:
@@ -240,7 +240,7 @@ def wrong_password(scene: Scene) -> str:
     )
     if not scene.operator.state.devices[name].reported["reverted"]:
         raise StepFailed(f"{name} does not say that it was undone")
-    return f"{name} tried it, undid it by itself, and is back with the old password"
+    return f"{name} tried it, undid it by itself, and is back"
 
 
 def crash_loop(scene: Scene) -> str:
@@ -266,7 +266,7 @@ def crash_loop(scene: Scene) -> str:
         30,
     )
     file, line, _ = crash["trace"][-1]
-    return f"{crash['error']} at {file}:{line}; safe mode at boot {boot}; mended by a setting"
+    return f"{crash['error']} at {file}:{line}; safe at boot {boot}; mended by a setting"
 
 
 def hang(scene: Scene) -> str:
@@ -282,7 +282,7 @@ def hang(scene: Scene) -> str:
     _expect(scene, f"{name} says that its pump has hung", told, 30)
     _desire(scene, name, 3, {})
     _expect(scene, f"{name} is mended", _reported(name, 3), 30)
-    return f"{name} was reset, and says why: its task pump did not check in"
+    return f"{name} was reset: its task pump did not check in"
 
 
 def factory_reset(scene: Scene) -> str:
@@ -303,7 +303,7 @@ def factory_reset(scene: Scene) -> str:
     )
     if scene.signed() != signed + 1:
         raise StepFailed(f"{name} did not enrol again")
-    return f"{name} forgot all it could, made a new key, and was let in again"
+    return f"{name} forgot it all, made a new key, was let in again"
 
 
 def nothing_lost(scene: Scene) -> str:

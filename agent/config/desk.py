@@ -9,7 +9,8 @@ import json
 from micropython import const
 
 from agent.config import application, change, schema, trial
-from agent.errors import AgentError
+from agent.errors import AgentError, Refused
+from agent.link import document
 
 _LARGEST = const(4000)  # bytes of a schema's message
 
@@ -35,21 +36,43 @@ def desired(wing, payload):
     """Applies a desired document: the report, or None when there is nothing new in it."""
     settings = wing.settings
     before = settings.seen
-    report = change.apply(wing.store, settings, _table(wing), payload, wing.board.uptime_s())
+    try:
+        report = change.apply(wing.store, settings, _table(wing), payload, wing.board.uptime_s())
+    except Refused as e:
+        return _refused(wing, payload, e)
     if settings.seen != before:
         tried = ", on trial" if settings.trial else ""
         wing.log.info("config", "{} of {}{}".format(settings.seen[1], settings.seen[0], tried))
     return report
 
 
+def _refused(wing, payload, e):
+    """The report, with what has become of a document that was refused whole."""
+    wing.log.warning("config", e.code)
+    report = _report(wing)
+    try:
+        found = document.parse(payload, e.code)
+    except Refused:
+        found = {}
+    report["refused"] = {
+        "code": e.code,
+        "version": found.get("version"),
+        "epoch": found.get("epoch"),
+    }
+    return report
+
+
+def _report(wing):
+    table = _table(wing)
+    return change.reported(wing.settings, table, change.unread(wing.store, table))
+
+
 def reached(wing):
     """The broker was reached with the settings that are in force: the report."""
-    settings = wing.settings
-    if settings.trial:
-        trial.confirm(wing.store, settings)
+    if wing.settings.trial:
+        trial.confirm(wing.store, wing.settings)
         wing.log.info("config", "confirmed")
-    table = _table(wing)
-    return change.reported(settings, table, change.unread(wing.store, table))
+    return _report(wing)
 
 
 def undo(wing):

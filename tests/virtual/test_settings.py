@@ -246,6 +246,24 @@ def test_what_is_said_fits_in_a_message_whatever_was_asked(fleet: VirtualFleet) 
         assert board.lives == 1 and fleet.documents("dev/online")[-1]["online"] is True
 
 
+def test_a_document_that_is_refused_whole_is_answered(fleet: VirtualFleet) -> None:
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        desire(fleet, 1, name="x")
+        board.resume(5)
+        wish(fleet, 2, {"name": "y", "groups": ["g" * 60] * 10})
+        board.resume(5)
+        report = reported(fleet)
+        assert report["refused"] == {"code": "settings-size", "version": 2, "epoch": "e"}
+        assert report["version"] == 1 and report["config"]["name"] == "x"
+        fleet.broker.publish(f"{BASE}dev/down/desired", b"{", retain=True)
+        board.resume(5)
+        assert reported(fleet)["refused"]["code"] == "settings-document"
+        desire(fleet, 3, name="z")
+        board.resume(5)
+        assert "refused" not in reported(fleet) and reported(fleet)["config"]["name"] == "z"
+
+
 def test_settings_of_another_release_are_kept_for_its_return(fleet: VirtualFleet) -> None:
     app = {"settings.json": json.dumps(SCHEMA).encode()}
     with fleet.board(app=app) as board:

@@ -77,6 +77,9 @@ def answer(reported: Mapping[str, Any], epoch: str, version: int) -> tuple[str, 
 
     `reported` is anything that a board may have sent.
     """
+    whole = reported.get("refused")
+    if isinstance(whole, dict) and (whole.get("epoch"), whole.get("version")) == (epoch, version):
+        return REFUSED, {"document": plain(str(whole.get("code")))}
     if reported.get("epoch") != epoch or reported.get("version") != version:
         return PENDING, {}
     keys = reported.get("keys")

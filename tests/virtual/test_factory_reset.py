@@ -286,8 +286,11 @@ def sweep(fleet: VirtualFleet, level: str, torn: int | bytes | None) -> int:
             board.cut_at(operation, torn)
             board.boot(BOOT_S)
             board.flash.hook = None
-            board.boot(BOOT_S)
             where = (operation - first, level, torn)
+            board.boot(lambda: state(board, "reset") <= 0)
+            # Now, before anything that comes later may have taken its place.
+            assert (key in board.image()) == (level != "identity"), where
+            board.resume(BOOT_S)
             assert online(fleet), (where, board.console[-600:])
             assert "name" not in reported(fleet)["config"], where
             assert state(board, "reset") == 0 and resets(fleet)[-1] == level, where
@@ -295,7 +298,6 @@ def sweep(fleet: VirtualFleet, level: str, torn: int | bytes | None) -> int:
             image = board.image()
             assert CANARY.encode() not in image and OTHER.encode() not in image, where
             assert (private_scalars(board) == {key}) == (level != "identity"), where
-            assert (key in image) == (level != "identity"), where
         return last - first
 
 

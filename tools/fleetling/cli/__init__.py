@@ -25,14 +25,18 @@ __all__ = ["main"]
 COMMANDS = {
     "broker": "Write the broker's configuration, or run one.",
     "config": "Show and change settings of devices, groups, the fleet.",
+    "crash": "The last crash of a board, with the lines of its source.",
     "demo": "Watch a small fleet on this machine do its main job.",
     "device": "List, show, tag, revoke devices; let one enrol again.",
+    "events": "What boards have told: starts, crashes, alerts, resets.",
     "group": "Group devices by rules, to set them together.",
     "hub": "Serve the fleet: sign certificates, keep settings where they belong.",
     "init": "Make a fleet: its authorities, keys and settings.",
     "provision": "Make what boards leave the bench with.",
     "reset": "Take devices back to how they left the bench.",
     "sim": "Run a simulated board, with its prompt on a pty.",
+    "status": "One board on one screen.",
+    "watch": "The fleet live: alerts first, with lines of heap, signal, delay.",
 }
 
 

@@ -13,7 +13,10 @@ from fleetling import home
 from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
 from fleetling.config.store import ConfigStore
+from fleetling.hub import metrics
 from fleetling.hub.enrol import Enroller
+from fleetling.hub.health import HealthKeeper
+from fleetling.hub.records import Records
 from fleetling.hub.service import Hub
 from fleetling.hub.settings import SettingsKeeper
 from fleetling.hub.store import Store
@@ -26,12 +29,21 @@ from fleetling.hub.store import Store
 @click.option(
     "--alone", is_flag=True, help="The only hub, on a broker without shared subscriptions."
 )
+@click.option(
+    "--metrics", "address", metavar="[HOST:]PORT", help="Serve /metrics for Prometheus there."
+)
 @home_option
 def command(
-    database: str | None, broker: str | None, name: str, alone: bool, folder: Path | None
+    database: str | None,
+    broker: str | None,
+    name: str,
+    alone: bool,
+    address: str | None,
+    folder: Path | None,
 ) -> None:
-    """Serve the fleet until Ctrl-C: sign the certificates that its boards ask for, and publish
-    settings to boards that are new, changed, or come into a group.
+    """Serve the fleet until Ctrl-C: sign the certificates that its boards ask for, publish
+    settings to boards that are new, changed, or come into a group, keep what they say of
+    themselves.
 
     It keeps no state but the database: stop it, kill it, start several; no request is lost, and
     none is signed twice.
@@ -41,31 +53,26 @@ def command(
     days = place.days("device")
     host, _, port = (broker or place.text("broker")).rpartition(":")
     store = Store(database or place.database)
-    hub = Hub(
-        Enroller(store, lambda csr: signer.sign_request(csr, days)),
-        host,
-        int(port),
-        ca=place.secret("fleet-ca.pem"),
-        certificate=place.secret("hub.pem"),
-        key=place.secret("hub.key"),
-        name=name,
-        shared=not alone,
-    )
+    identity = {
+        "ca": place.secret("fleet-ca.pem"),
+        "certificate": place.secret("hub.pem"),
+        "key": place.secret("hub.key"),
+    }
+    enroller = Enroller(store, lambda csr: signer.sign_request(csr, days))
+    hub = Hub(enroller, host, int(port), **identity, name=name, shared=not alone)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: hub.stop())
-    settings = SettingsKeeper(
-        ConfigStore(store),
-        host,
-        int(port),
-        ca=place.secret("fleet-ca.pem"),
-        certificate=place.secret("hub.pem"),
-        key=place.secret("hub.key"),
-        name=name,
-    )
+    settings = SettingsKeeper(ConfigStore(store), host, int(port), **identity, name=name)
+    health = HealthKeeper(Records(store), host, int(port), **identity, name=name)
+    server = metrics.serve(health, address) if address is not None else None
     hub.start()
-    with settings:
-        hub.run()
+    try:
+        with settings, health:
+            hub.run()
+    finally:
+        if server is not None:
+            server.shutdown()
     output.print(f"Stopped; {hub.answered} requests answered.", highlight=False)

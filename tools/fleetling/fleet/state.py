@@ -44,8 +44,9 @@ class Device:
         if not isinstance(number, int):
             return False
         if number <= self.last_event:
-            return False  # a second copy: delivery is at least once
-        if self.last_event:
+            if event in self.events:
+                return False  # a second copy: delivery is at least once
+        elif self.last_event:
             self.missed_events += number - self.last_event - 1
         self.last_event = number
         self.events.append(event)

@@ -38,7 +38,7 @@ def busy():
     """A context: as long as one is entered, no update is applied."""
     supervisor = _built().supervisor
     if supervisor.busy is None:
-        from agent.busy import Busy
+        from agent.hold import Busy
 
         supervisor.busy = Busy()
     return supervisor.busy

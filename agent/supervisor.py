@@ -119,7 +119,7 @@ class Supervisor:
         self.record = record
         self.tasks = {}
         self.commands = {}
-        self.busy = None  # `busy.Busy` once the application has asked for it
+        self.busy = None  # `hold.Busy` once the application has asked for it
         self.lag_ms = 0  # the worst delay of the event loop since it was last read
         self.uptime_s = 0  # as of the last look
         self.boot = boot

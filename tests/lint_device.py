@@ -79,6 +79,17 @@ def allowed_imports(path: str, tree: ast.Module) -> Iterator[Finding]:
                 yield node.lineno, f"{name}: not frozen in stock firmware"
 
 
+def no_hidden_names(path: str, tree: ast.Module) -> Iterator[Finding]:
+    """An import of agent.x puts the module in the place of a function x of the package."""
+    if path != "agent/__init__.py":
+        return
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            module = ROOT / "agent" / node.name
+            if module.with_suffix(".py").exists() or module.is_dir():
+                yield node.lineno, f"{node.name}: a module of this name would take its place"
+
+
 def one_way(path: str, tree: ast.Module) -> Iterator[Finding]:
     parts = path.split("/")
     if len(parts) < 3 or parts[0] != "agent":
@@ -103,7 +114,7 @@ def prints_in_log_only(path: str, tree: ast.Module) -> Iterator[Finding]:
 
 
 SUBSET: list[Rule] = [no_annotations, no_newer_syntax]
-HOUSE: list[Rule] = [*SUBSET, allowed_imports, one_way, prints_in_log_only]
+HOUSE: list[Rule] = [*SUBSET, allowed_imports, no_hidden_names, one_way, prints_in_log_only]
 
 
 def check(path: Path, rules: list[Rule]) -> Iterator[str]:

@@ -46,7 +46,9 @@ def in_safe_mode(fleet: VirtualFleet) -> bool:
 GOOD = app(
     "agent.task('second', second, deadline_s=5)\n"
     "while True:\n"
-    "    agent.count('rounds')\n"
+    "    with agent.busy(), agent.busy():\n"
+    "        agent.count('rounds')\n"
+    "        agent.gauge('busy', agent.busy().count)\n"
     "    agent.gauge('speed', agent.config['rate'])\n"
     "    await task.sleep(1)\n",
     "async def second(task):\n    while True:\n        await task.sleep(1)\n",
@@ -58,7 +60,7 @@ def test_a_good_one_runs_counts_and_is_measured(fleet: VirtualFleet) -> None:
     with fleet.board(app=GOOD) as board:
         board.boot(200)
         health = fleet.documents("up/health")[-1]
-        assert health["counts"]["rounds"] > 150 and health["gauges"] == {"speed": 1.5}
+        assert health["counts"]["rounds"] > 150 and health["gauges"] == {"speed": 1.5, "busy": 2}
         assert {"app", "second", "link"} <= set(health["tasks"])
         birth = fleet.documents("up/birth")[-1]
         assert birth["mode"] == "normal" and birth["app"] == "1.0.0"

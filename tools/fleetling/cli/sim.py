@@ -31,20 +31,37 @@ def command() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The NVS image that `fleetling provision` made; without it the board has no identity.",
 )
-def new(folder: Path, bare: bool, nvs: Path | None) -> None:
+@click.option(
+    "--app",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="An application's folder: app.py, settings.json, and what they need.",
+)
+def new(folder: Path, bare: bool, nvs: Path | None, app: Path | None) -> None:
     """Make a board in FOLDER: flash with the agent on it."""
     if (folder / "flash.bin").exists():
         raise FleetlingError(
             f"{folder} already holds a board", "Choose another folder, or remove this one first."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0")
+    if app is not None and not (app / "app.py").is_file() and not (app / "app").is_dir():
+        raise FleetlingError(f"{app} has no app.py", "An application is app.py, or a package app.")
+    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0", _application(app))
     blank = b"\xff" * NVS_SIZE
     image = build_flash(
         firmware=stock.build_app(), nvs=nvs.read_bytes() if nvs else blank, files=files
     )
     (folder / "flash.bin").write_bytes(image)
     output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
+
+
+def _application(folder: Path | None) -> dict[str, bytes]:
+    """An application's files by their path in the slot."""
+    if folder is None:
+        return {}
+    paths = [
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
 @command.command()

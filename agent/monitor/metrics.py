@@ -9,7 +9,8 @@ import gc
 
 from micropython import const
 
-from agent.errors import Refused
+from agent import ondemand
+from agent.errors import AgentError, Refused
 
 _NAMES = const(16)  # of counters and gauges together
 _STORAGE_S = const(3600)  # littlefs looks at all of itself to say how full it is
@@ -27,14 +28,14 @@ class Metrics:
         self.gauges = {}
 
     def count(self, name, more=1):
-        self._room(name)
+        self._admit(name)
         self.counts[name] = self.counts.get(name, 0) + more
 
     def gauge(self, name, value):
-        self._room(name)
+        self._admit(name)
         self.gauges[name] = value
 
-    def _room(self, name):
+    def _admit(self, name):
         if name not in self.counts and name not in self.gauges:
             if len(self.counts) + len(self.gauges) >= _NAMES or len(name) > _NAMES:
                 raise Refused("metric-names", name)
@@ -62,6 +63,7 @@ class Metrics:
         heap = board.heap()
         self.put("heap", heap["free"])
         self.put("block", heap["largest"])
+        self.put("least", heap["least"])
         self.put("lag_ms", supervisor.lag_ms)
         supervisor.lag_ms = 0
         self.put("rssi", self._wifi.rssi())
@@ -69,7 +71,18 @@ class Metrics:
         now = board.uptime_s()
         if self._storage_at is None or now - self._storage_at >= _STORAGE_S:
             self._storage_at = now
-            self.put("storage", board.storage()["free"])
+            self._room(board)
+
+    def _room(self, board):
+        from agent.storage import room
+
+        self.put("storage", board.storage()["free"])
+        try:
+            self.put("nvs", room.nvs_free())
+        except (AgentError, OSError):
+            pass  # a table of another layout has none
+        room = None
+        ondemand.release("storage.room", "facts")
 
     def take(self):
         """{name: [least, mean, greatest, last]} since it was last called."""

@@ -59,7 +59,7 @@ class Board:
         return time.ticks_diff(time.ticks_ms(), self.start) // 1000 + 60 * self.beats
 
     def heap(self):
-        return {"free": gc.mem_free(), "largest": 110592}
+        return {"free": gc.mem_free(), "largest": 110592, "least": 100000}
 
     def storage(self):
         return {"free": 500000}
@@ -69,6 +69,15 @@ class Board:
 
     def feed_watchdog(self):
         pass
+
+
+class Room:
+    """In the place of agent.storage.room, which asks the hardware."""
+
+    nvs_free = staticmethod(lambda: 200)
+
+
+sys.modules["agent.storage.room"] = Room
 
 
 class State:

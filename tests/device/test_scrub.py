@@ -86,6 +86,16 @@ def test_dead_entries_of_nvs_are_zeroed_and_live_ones_stay():
     assert chip.nvs.get("fl_conf", nf.BLOB_V1, "conf0") == bytes([199]) * 100
 
 
+def test_the_room_of_nvs_is_what_its_own_figures_say():
+    chip = worn()
+    with OnChip(chip):
+        ondemand.release("storage.room")
+        from agent.storage import room
+
+        assert room.nvs_free() == chip.nvs.stats()["available_entries"] > 100
+        ondemand.release("storage.room")
+
+
 def test_a_second_time_there_is_nothing_to_do():
     chip = worn()
     with OnChip(chip) as scrub:

@@ -55,7 +55,7 @@ def test_status_shows_figures_alerts_and_what_is_missing(fleet: Path) -> None:
     done = run("status", "kitchen", cwd=fleet)
     assert done.returncode == 0, done.stderr
     assert "No broker answers" in done.stdout
-    assert "90,008 bytes ▁▂▃▄▅▆▇█" in done.stdout and "-60 dBm" in done.stdout
+    assert "90,008 bytes   ▁▂▃▄▅▆▇█" in done.stdout and "-60 dBm" in done.stdout
     assert "ALERT" in done.stdout and "heap leak" in done.stdout
     found = json.loads(run("status", "kitchen", "--json", cwd=fleet).stdout)
     assert found["state"] == "unknown" and found["alerts"][0]["metric"] == "heap"

@@ -12,7 +12,7 @@ import rich_click as click
 
 from fleetling import home
 from fleetling.cli.console import output
-from fleetling.cli.looking import clock, known, listening, shown
+from fleetling.cli.looking import clock, event_text, known, listening, shown
 from fleetling.cli.options import home_option
 from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
@@ -24,6 +24,7 @@ FIGURES = (
     ("heap", "heap free", "bytes"),
     ("block", "largest block", "bytes"),
     ("storage", "storage free", "bytes"),
+    ("nvs", "NVS free", "entries"),
     ("lag_ms", "loop delay", "ms"),
     ("rssi", "signal", "dBm"),
     ("temperature_c", "temperature", "°C"),
@@ -92,7 +93,7 @@ def _lines(
         value = figure(health, name)
         if value is not None:
             line = spark(figures(history, name), WIDTH)
-            lines.append((title, f"{value:>10,} {unit:5} {line}"))
+            lines.append((title, f"{value:>10,} {unit:7} {line}"))
     reported = device.reported
     if reported:
         keys = reported.get("keys")
@@ -110,7 +111,7 @@ def _lines(
     for event in events[-5:]:
         at = event.get("at")
         when = clock(at) if isinstance(at, int) else ""
-        lines.append(("event", f"{when}  {shown(event.get('code'))}"))
+        lines.append(("event", f"{when}  {shown(event.get('code'))} {event_text(event)}"))
     if not history and not missing:
         lines.append(("", "No history: a hub keeps it (fleetling hub)."))
     return lines

@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# A file's tests stay together: those on MicroPython share one run of the interpreter.
-SPREAD := -n auto --dist loadfile
+# One worker more than cores, since many tests wait for a broker or a board. A file's tests stay
+# together: those on MicroPython share one run of the interpreter.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+SPREAD := -n $(WORKERS) --dist loadfile
 STAMP := $(VENV)/.installed
 
 .PHONY: help test quick lint format demo bench clean

@@ -84,22 +84,27 @@ def compile_module(name: str, source: bytes) -> bytes:
         return out.read_bytes()
 
 
-def manifest(version: str, files: dict[str, bytes]) -> bytes:
+def manifest(version: str, files: dict[str, bytes], security: int = 0) -> bytes:
     """The slot's manifest: every file with its size and SHA-256, in order of their paths."""
     rows = [
         [path, len(data), hashlib.sha256(data).hexdigest()] for path, data in sorted(files.items())
     ]
-    document = {"format": 1, "version": version, "files": rows}
+    document = {"format": 1, "version": version, "security": security, "files": rows}
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 def slot_files(
-    version: str, app: dict[str, bytes] | None = None, *, compiled: bool = True
+    version: str,
+    app: dict[str, bytes] | None = None,
+    *,
+    compiled: bool = True,
+    security: int = 0,
 ) -> dict[str, bytes]:
     """All files of a slot: the agent, the application, and the manifest over them.
 
     Args:
         version: the application's version.
+        security: its counter, below which a board that has confirmed it never goes.
         app: the application's files by path.
         compiled: modules as .mpy, as boards take them; as .py they also run on the CPython board.
     """
@@ -110,4 +115,4 @@ def slot_files(
             files[path[:-3] + ".mpy"] = compile_module(path, data)
         else:
             files[path] = data
-    return {**files, "manifest.json": manifest(version, files)}
+    return {**files, "manifest.json": manifest(version, files, security)}

@@ -2,15 +2,19 @@
 """First file of the board, and the only code that is not A/B: keep it small.
 
 In this order, each step able to fail without stopping the rest: hardware watchdog on; reset
-button; boot counter and boot record; choose a slot and verify every file of it; sys.path. Nothing
-is imported from a slot that is not verified. State is in NVS, namespace fl_state: "slot"
-(0 = factory, 1 = a, 2 = b), "boots", "dev", "reset" (a factory reset that the agent has to carry
-out), "button", "guard"; and in the boot record at the end of RTC memory, whose layout and meaning
-are those of agent/monitor/bootrecord.py.
+button; boot counter and boot record; choose a slot and verify every file of it; mount it. Nothing
+is imported from a slot that is not verified; where none is, rescue.py fetches one. A slot is one
+file, a pack (docs/updates.md), mounted as a file system of its own: littlefs would take 4 KB for
+each of its files. State is in
+NVS, namespace fl_state: "slot" (agent/update/slotword.py has its layout), "boots", "dev", "reset"
+(a factory reset that the agent has to carry out), "button", "guard"; and in the boot record at the
+end of RTC memory, whose layout and meaning are those of agent/monitor/bootrecord.py.
 """
 
 import binascii
+import gc
 import hashlib
+import io
 import json
 import struct
 import sys
@@ -18,15 +22,18 @@ import time
 
 import esp32
 import machine
+import vfs
 
 _WATCHDOG_MS = 60000
-_SLOTS = ("/slots/factory", "/slots/a", "/slots/b")  # and then the others in this order
+_SLOTS = ("factory", "a", "b")  # and then the others in this order
 _APP = 2  # from this level on a reset goes back to the factory slot
 _BLINK_MS = 100
 _LAYOUT = "<HBBBBI16s"
 _GOOD, _SAFE = 1, 2
 _CRASH = 2  # how bad it is when the last boot crashed; a loss of power may be anybody's hand, so 1
 _TOO_BAD = 6  # safe mode; twice as much, and it is tried from the factory slot
+_TRIALS = 10  # boots of a slot that never came to be confirmed
+_SURE = 15
 
 
 def _read(state, key):
@@ -81,9 +88,9 @@ def _record():
     return data, None
 
 
-def _guard(state):
+def _guard(state, trial):
     """Judges the last boot; how bad the last ones were. Flash is written after a loss of power
-    alone, since RTC memory is gone then."""
+    alone, since RTC memory is gone then. On trial a slot is not given a safe mode."""
     before, values = _record()
     cause = machine.reset_cause()
     safe = before_flags = uptime_s = 0
@@ -96,12 +103,13 @@ def _guard(state):
         packed = _read(state, "guard")
         bad, safe = (packed & 255) + 1, packed >> 8 & 255
     bad = min(bad, 255)
-    flags = _SAFE if bad >= _TOO_BAD else 0
+    flags = _SAFE if bad >= _TOO_BAD and not trial else 0
     if flags and safe < 255 and not before_flags & _GOOD:
         safe += 1
+    kept = 0 if trial and bad >= _TOO_BAD else bad  # what is gone back to starts afresh
     if cause == machine.PWRON_RESET or not values:
-        _write(state, "guard", bad | safe << 8)
-    body = struct.pack(_LAYOUT, 0x4C47, 1, bad, safe, flags, uptime_s, task)
+        _write(state, "guard", kept | safe << 8)
+    body = struct.pack(_LAYOUT, 0x4C47, 1, kept, safe, flags, uptime_s, task)
     if len(before) <= 2018:  # of 2048
         machine.RTC().memory(before + body + struct.pack("<I", binascii.crc32(body)))
     if flags:
@@ -109,32 +117,124 @@ def _guard(state):
     return bad
 
 
-def _hash(path):
-    digest = hashlib.sha256()
-    buffer = bytearray(512)
-    size = 0
+def _chosen(state, word, bad):
+    """The slots to try, the most wanted first."""
+    keep, trial, boots, firmware = word & 3, word >> 2 & 3, word >> 4 & 15, word >> 8 & 7
+    running = esp32.Partition(esp32.Partition.RUNNING).info()[1] - 15 if firmware else 0
+    if boots != _SURE and (bad >= _TOO_BAD or boots >= _TRIALS):
+        print("boot: back to", _SLOTS[keep])
+        _write(state, "slot", keep)
+        if firmware and firmware == running:  # this bootloader does not go back by itself
+            esp32.Partition(esp32.Partition.RUNNING).get_next_update().set_boot()
+            machine.reset()
+    elif firmware == running:
+        if boots != _SURE:
+            _write(state, "slot", word + 16)
+        if trial:
+            return [trial, keep]
+    return [keep]
+
+
+class _Pack:
+    """A pack as a file system that can be read. `index` has a line for each file: its path, where
+    it begins and its length."""
+
+    def __init__(self, path, index):
+        self._path = path
+        self._index = index
+
+    def mount(self, readonly, mkfs):
+        pass
+
+    def umount(self):
+        pass
+
+    def _find(self, path):
+        """(start, length) of a file, or None."""
+        name = b"\n" + path.strip("/").encode() + b" "
+        at = self._index.find(name)
+        if at < 0:
+            return None
+        at += len(name)
+        line = self._index[at : self._index.find(b"\n", at)].split(b" ")
+        return int(line[0]), int(line[1])
+
+    def stat(self, path):
+        found = self._find(path)
+        if found:
+            return (0x8000, 0, 0, 0, 0, 0, found[1], 0, 0, 0)
+        name = path.strip("/").encode()
+        if name and self._index.find(b"\n" + name + b"/") < 0:
+            raise OSError(2)
+        return (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+    def open(self, path, mode):
+        found = self._find(path)
+        if not found:
+            raise OSError(2)
+        if mode[0] != "r" or "+" in mode:
+            raise OSError(30)  # EROFS
+        gc.collect()  # modules stay: they must not lie scattered among what the search leaves
+        file = open(self._path, "rb")
+        file.seek(found[0])
+        if path.endswith(".mpy"):
+            return file  # whoever loads it knows where it ends, and needs no copy of it
+        data = file.read(found[1])
+        file.close()
+        return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
+
+    def ilistdir(self, path):
+        folder = path.strip("/")
+        folder = folder + "/" if folder else ""
+        names = set()
+        for line in self._index.decode().strip("\n").split("\n"):
+            path, _, size = line.split(" ")
+            name, deeper, _ = path[len(folder) :].partition("/")
+            if path.startswith(folder) and name not in names:
+                names.add(name)
+                yield (name, 0x4000, 0, 0) if deeper else (name, 0x8000, 0, int(size))
+
+
+def _index(path):
+    """The index of a pack all of whose files are as its manifest says; else ValueError."""
+    index = bytearray()
     with open(path, "rb") as file:
-        while True:
-            count = file.readinto(buffer)
-            if not count:
-                return size, binascii.hexlify(digest.digest()).decode()
-            size += count
-            digest.update(memoryview(buffer)[:count])
+        head = file.read(12)
+        magic, length, crc = struct.unpack("<4sII", head)
+        manifest = file.read(length)
+        if magic != b"FLPK" or binascii.crc32(manifest) != crc:
+            raise ValueError("manifest")
+        at = 12 + length
+        buffer = memoryview(bytearray(512))
+        for name, size, wanted in json.loads(manifest)["files"]:
+            digest = hashlib.sha256()
+            left = size
+            while left:
+                count = file.readinto(buffer[: min(left, 512)])
+                if not count:
+                    break
+                digest.update(buffer[:count])
+                left -= count
+            if left or binascii.hexlify(digest.digest()).decode() != wanted:
+                raise ValueError(name)
+            index += "\n{} {} {}".format(name, at, size).encode()
+            at += size
+        if not index or file.read(1):
+            raise ValueError("length")
+    return bytes(index + b"\n")
 
 
-def _good(slot):
-    """Whether all files of the slot's manifest are there, byte for byte."""
+def _started(name):
+    """Mounts the slot, if all of it is good."""
+    path = "/slots/" + name + ".pack"
     try:
-        with open(slot + "/manifest.json") as file:
-            files = json.load(file)["files"]
-        for path, size, digest in files:
-            if _hash(slot + "/" + path) != (size, digest):
-                print("boot: damaged", slot, path)
-                return False
-        return bool(files)
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        print("boot: no slot", slot, repr(e))
+        pack = _Pack(path, _index(path))
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as e:
+        print("boot: damaged" if isinstance(e, ValueError) else "boot: no slot", name, repr(e))
         return False
+    vfs.mount(pack, "/slot-" + name)
+    sys.path.insert(0, "/slot-" + name)
+    return True
 
 
 def _state():
@@ -151,20 +251,27 @@ def _start():
         machine.WDT(timeout=_WATCHDOG_MS)
     _button(state)
     _write(state, "boots", _read(state, "boots") + 1)
+    word = _read(state, "slot")
     bad = 0
     try:
-        bad = _guard(state)
+        bad = _guard(state, word >> 2)
     except (OSError, ValueError, MemoryError) as e:
         print("boot: guard", repr(e))
-    chosen = _read(state, "slot")
-    if bad >= 2 * _TOO_BAD or _read(state, "reset") >= _APP:
-        chosen = 0
-    chosen = _SLOTS[chosen if 0 <= chosen < len(_SLOTS) else 0]
-    for slot in [chosen] + [other for other in _SLOTS if other != chosen]:
-        if _good(slot):
-            sys.path.insert(0, slot)
+    wanted = [word & 3]
+    if _read(state, "reset") >= _APP or (bad >= 2 * _TOO_BAD and not word >> 2):
+        wanted = []
+    elif word >> 2:
+        try:
+            wanted = _chosen(state, word, bad)
+        except (OSError, ValueError) as e:
+            print("boot: trial", repr(e))
+    for number in wanted + [each for each in (0, 1, 2) if each not in wanted]:
+        if number < len(_SLOTS) and _started(_SLOTS[number]):
             return
-    print("boot: no slot is good. Install again: fleetling flash")
+    print("boot: no slot is good")
+    import rescue
+
+    rescue.main()
 
 
 _start()
@@ -172,8 +279,10 @@ _start()
 for _name in (
     "_start",
     "_state",
-    "_good",
-    "_hash",
+    "_started",
+    "_index",
+    "_Pack",
+    "_chosen",
     "_button",
     "_record",
     "_guard",

@@ -7,17 +7,19 @@ import sys
 from agent import dispatch, facts
 from agent.version import VERSION
 
+_MOUNTED = "/slot-"
+
 
 def slot_folder():
-    """The folder of the application slot that this agent runs from, "" when from none."""
+    """Where the application slot is mounted that this agent runs from, "" when from none."""
     for folder in sys.path:
-        if folder.startswith("/slots/"):
+        if folder.startswith(_MOUNTED):
             return folder
     return ""
 
 
 def slot():
-    return slot_folder()[len("/slots/") :]
+    return slot_folder()[len(_MOUNTED) :]
 
 
 def document(runtime):
@@ -35,7 +37,7 @@ def document(runtime):
         "uid": facts.unique_id(),
         "mac": facts.mac(board.wlan),
         "agent": VERSION,
-        "app": _version(slot_folder()),
+        "app": _version(slot()),
         "slot": slot(),
         "partition": facts.partition(),
         "mode": "development" if runtime.development else mode,
@@ -47,12 +49,12 @@ def document(runtime):
     }
 
 
-def _version(folder):
-    """The version in the slot's manifest, which stands at its start (docs/wire.md)."""
+def _version(name):
+    """The version in the slot's manifest, which stands at the start of its pack."""
     try:
-        with open(folder + "/manifest.json") as file:
+        with open("/slots/" + name + ".pack", "rb") as file:
             head = file.read(96)
     except OSError:
         return ""
-    _, found, rest = head.partition('"version":"')
-    return rest.split('"')[0] if found else ""
+    _, found, rest = head.partition(b'"version":"')
+    return rest.split(b'"')[0].decode() if found else ""

@@ -105,7 +105,7 @@ def _frame(line):
     except (ValueError, IndexError):
         return None
     name = part[1]
-    for folder in ("/slots/factory/", "/slots/a/", "/slots/b/"):
+    for folder in ("/slot-factory/", "/slot-a/", "/slot-b/"):
         if name.startswith(folder):
             name = name[len(folder) :]
     return [name[-48:], number, rest[2][len("in ") :][:32] if len(rest) > 2 else ""]

@@ -59,12 +59,13 @@ def test_the_board_runs_the_very_files_of_this_repository(fleet: VirtualFleet) -
         board.boot(BOOT_S)
         files = board.files()
         loaded = board.sandbox.importer.modules
+    slot = device.unpack(files["/slots/factory.pack"])
     assert "agent.link.session" in loaded
     for name, module in loaded.items():
         if name != "agent.version":  # the build's own
             path = str(module.__file__)
-            mine = ROOT / path.removeprefix("/slots/factory/")
-            assert files[path] == mine.read_bytes(), path
+            name = path.removeprefix("/slot-factory/")
+            assert slot[name] == (ROOT / name).read_bytes(), path
     for name in ("boot.py", "main.py"):
         assert files[f"/{name}"] == (ROOT / name).read_bytes()
 
@@ -83,6 +84,7 @@ def test_what_runs_once_is_released(fleet: VirtualFleet) -> None:
         "birth",
     ):
         assert f"agent.{name}" not in loaded
+    loaded -= {"agent.update", "agent.update.wing"}
     assert not [name for name in loaded if name.startswith(("agent.crypto.", "agent.update."))]
 
 
@@ -250,24 +252,25 @@ def test_a_power_cut_at_every_operation_of_the_first_boot(fleet: VirtualFleet) -
 
 def test_a_damaged_slot_falls_back_and_no_slot_leaves_a_prompt(fleet: VirtualFleet) -> None:
     files = first_files("1.0.0", compiled=False)
-    good = {path.replace("slots/factory/", "slots/b/"): data for path, data in files.items()}
-    log = {"agent/log.py": files["slots/factory/agent/log.py"]}
-    damaged = {
-        **good,
-        "slots/factory/manifest.json": device.manifest("1.0.0", log),
-        "slots/factory/agent/log.py": log["agent/log.py"] + b"#",
-    }
+    good = files["slots/factory.pack"]
+    spoilt = [
+        good[:-1],
+        good + b"#",
+        good[:40] + b"#" + good[41:],
+        good[:-2000] + b"#" + good[-1999:],
+        b"",
+        good[:12],
+    ]
     nvs = build_nvs(fleet.provision())
+    for number, pack in enumerate(spoilt):
+        damaged = {**files, "slots/factory.pack": pack, "slots/b.pack": good}
+        image = build_flash(firmware=stock.build_app(), nvs=nvs, files=damaged)
+        with Board(image, unix=START) as board:
+            board.boot(BOOT_S)
+            assert "factory" in board.console.split("\n", 1)[0], number
+            assert board.sandbox.importer.path[0] == "/slot-b", number
+    del damaged["slots/b.pack"]
     image = build_flash(firmware=stock.build_app(), nvs=nvs, files=damaged)
-    with Board(image, net=fleet.net, air=fleet.air, unix=START) as board:
-        board.boot(BOOT_S)
-        assert "boot: damaged /slots/factory agent/log.py" in board.console
-        assert fleet.documents("up/birth")[-1]["slot"] == "b"
-    image = build_flash(
-        firmware=stock.build_app(),
-        nvs=nvs,
-        files={k: v for k, v in damaged.items() if not k.startswith("slots/b/")},
-    )
     with Board(image, unix=START) as board:
         board.boot(BOOT_S)
         assert "boot: no slot is good" in board.console
@@ -296,6 +299,7 @@ def test_topics_are_those_of_the_board(fleet: VirtualFleet) -> None:
             for topic in (
                 "online",
                 "up/birth",
+                "up/update",
                 "up/schema",
                 "up/reported",
                 "up/event",

@@ -170,9 +170,9 @@ def test_the_application_goes_and_the_factory_slot_runs(fleet: VirtualFleet) -> 
         board.resume(1)
         board.repl(
             "import os\n"
-            "for path in ('/data', '/data/deep', '/slots/b', '/mine'):\n"
+            "for path in ('/data', '/data/deep', '/mine'):\n"
             "    os.mkdir(path)\n"
-            "for path in ('/data/deep/f', '/slots/b/manifest.json', '/slots/a', '/mine/f'):\n"
+            "for path in ('/data/deep/f', '/slots/b.pack', '/slots/a.new', '/mine/f'):\n"
             "    open(path, 'w').close()\n",
             5,
         )
@@ -182,7 +182,7 @@ def test_the_application_goes_and_the_factory_slot_runs(fleet: VirtualFleet) -> 
         board.run(60)
         left = set(board.files())
         assert not [path for path in left if path.startswith(("/data", "/slots/a", "/slots/b"))]
-        assert {"/mine/f", "/boot.py", "/main.py", "/slots/factory/manifest.json"} <= left
+        assert {"/mine/f", "/boot.py", "/main.py", "/slots/factory.pack"} <= left
         assert online(fleet)
 
 
@@ -192,7 +192,7 @@ def test_the_slot_that_runs_because_the_factorys_is_damaged_stays(fleet: Virtual
         board.resume(1)
         board.repl(
             "import os\n"
-            "os.rename('/slots/factory', '/slots/b')\n"
+            "os.rename('/slots/factory.pack', '/slots/b.pack')\n"
             "f = open('/data', 'w')\n"
             "f.close()\n",
             5,
@@ -201,7 +201,7 @@ def test_the_slot_that_runs_because_the_factorys_is_damaged_stays(fleet: Virtual
         board.power_cycle()
         board.boot(60)
         assert online(fleet) and resets(fleet) == ["app"]
-        assert "/slots/b/manifest.json" in board.files() and "/data" not in board.files()
+        assert "/slots/b.pack" in board.files() and "/data" not in board.files()
 
 
 def hold(board: Board, seconds: float) -> None:

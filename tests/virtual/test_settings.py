@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fleetling import device
 from fleetling.demo.virtual import BASE, VirtualFleet
 from fleetling.simboard.inprocess import Board
 
@@ -266,7 +267,8 @@ def test_a_document_that_is_refused_whole_is_answered(fleet: VirtualFleet) -> No
 
 def test_settings_of_another_release_are_kept_for_its_return(fleet: VirtualFleet) -> None:
     app = {"settings.json": json.dumps(SCHEMA).encode()}
-    with fleet.board(app=app) as board:
+    other = device.pack(device.slot_files("1.1.0", {}, compiled=False))
+    with fleet.board(app=app, files={"other": other}) as board:
         board.boot(BOOT_S)
         wish(fleet, 1, {"name": "x", "app.rate": 2.5})
         board.resume(5)
@@ -274,15 +276,9 @@ def test_settings_of_another_release_are_kept_for_its_return(fleet: VirtualFleet
         board.resume(1)
         # Another slot with another schema, as an update would bring it, and back.
         board.repl(
-            "import os, json\n"
-            "os.chdir('/slots/factory')\n"
-            "os.rename('settings.json', '/old')\n"
-            "os.rename('manifest.json', '/manifest')\n"
-            "m = json.load(open('/manifest'))\n"
-            "m['files'] = [f for f in m['files'] if f[0] != 'settings.json']\n"
-            "with open('manifest.json', 'w') as file:\n"
-            "    json.dump(m, file)\n"
-            "\n",
+            "import os\n"
+            "os.rename('/slots/factory.pack', '/old')\n"
+            "os.rename('/other', '/slots/factory.pack')\n",
             5,
         )
         board.power_cycle()
@@ -293,9 +289,7 @@ def test_settings_of_another_release_are_kept_for_its_return(fleet: VirtualFleet
         board.interrupt()
         board.resume(1)
         board.repl(
-            "import os\n"
-            "os.rename('/old', '/slots/factory/settings.json')\n"
-            "os.rename('/manifest', '/slots/factory/manifest.json')\n",
+            "import os\nos.rename('/old', '/slots/factory.pack')\n",
             5,
         )
         board.power_cycle()

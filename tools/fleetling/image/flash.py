@@ -20,10 +20,7 @@ def first_files(
 ) -> dict[str, bytes]:
     """The files of a new board: boot.py, main.py and the first slot."""
     slot = device.slot_files(version, app, compiled=compiled)
-    return {
-        **device.board_files(),
-        **{f"slots/factory/{path}": data for path, data in slot.items()},
-    }
+    return {**device.board_files(), "slots/factory.pack": device.pack(slot)}
 
 
 def build_flash(

@@ -49,6 +49,8 @@ class Provision:
         identity: a ready identity instead.
         ntp: SNTP server.
         settings: the factory layer of the settings.
+        repository: URL of the releases, "" for none.
+        root: version (32 bits, little-endian) and SHA-256 of the repository's first root.
     """
 
     device_id: str
@@ -60,6 +62,8 @@ class Provision:
     identity: Identity | None = None
     ntp: str = "pool.ntp.org"
     settings: dict[str, object] = field(default_factory=dict)
+    repository: str = ""
+    root: bytes = b""
 
     def values(self) -> dict[str, bytes]:
         """The values by NVS key.
@@ -81,6 +85,8 @@ class Provision:
             "ntp": self.ntp.encode(),
             "conf": _json(self.settings),
         }
+        if self.repository:
+            made |= {"repo": self.repository.encode(), "root": self.root}
         if self.claim is not None:
             made["enrol"] = check_endpoint(self.enrol).encode()
             made |= {"claim_crt": self.claim.certificate_der, "claim_key": self.claim.key_der}

@@ -14,7 +14,7 @@ from typing import Any
 from .errors import ERRNO, BoardError
 from .littlefs import BLOCK, FileSystem
 
-__all__ = ["File", "TextFile", "Volume"]
+__all__ = ["File", "TextFile", "Volume", "make_os", "make_vfs"]
 
 _DIRECTORY = 0x4000
 _REGULAR = 0x8000
@@ -136,12 +136,14 @@ def _cut_short(data: bytes) -> int:
 
 class Volume:
     """The file system mounted at "/", with the current directory. `step()` is called before each
-    access and may end the life; `fs` is None while a bare Sandbox has no flash."""
+    access and may end the life; `fs` is None while a bare Sandbox has no flash. Programs may mount
+    file systems of their own at other names of the root, to be read."""
 
     def __init__(self, fs: FileSystem | None, step: Callable[[], None]) -> None:
         self._mounted = fs
         self._step = step
         self.folder = "/"
+        self._others: dict[str, Any] = {}
 
     def fs(self) -> FileSystem:
         self._step()
@@ -156,8 +158,34 @@ class Volume:
             raise TypeError("path must be a string")
         return name if name.startswith("/") else self.folder.rstrip("/") + "/" + name
 
-    def open(self, name: Any, mode: str = "r", *args: Any, **options: Any) -> File:
+    def mount(self, made: Any, point: str, *, readonly: bool = False) -> None:
+        """Mounts an object of the program's, with the methods that `vfs.mount` documents."""
+        if not point.startswith("/") or "/" in point[1:]:
+            raise BoardError(ERRNO["EINVAL"])
+        if point == "/" or point in self._others:
+            raise BoardError(ERRNO["EPERM"])
+        made.mount(readonly, False)
+        self._others[point] = made
+
+    def umount(self, point: str) -> None:
+        if point not in self._others:
+            raise BoardError(ERRNO["EINVAL"])
+        self._others.pop(point).umount()
+
+    def _other(self, name: Any) -> tuple[Any, str] | None:
+        """The program's own file system that a path leads to, and the path in it."""
+        point, slash, rest = self.path(name)[1:].partition("/")
+        made = self._others.get("/" + point)
+        if made is None:
+            return None
+        self._step()
+        return made, slash + rest if rest else "/"
+
+    def open(self, name: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
         """Buffering and encoding are accepted and change nothing, as on the board."""
+        other = self._other(name)
+        if other is not None:
+            return other[0].open(other[1], mode)
         plain = mode.replace("b", "").replace("t", "") or "r"
         if plain.replace("+", "") not in ("r", "w", "a", "x", ""):
             raise ValueError
@@ -178,10 +206,17 @@ class Volume:
     # --- os
 
     def stat(self, name: Any) -> tuple[int, ...]:
+        other = self._other(name)
+        if other is not None:
+            found: tuple[int, ...] = other[0].stat(other[1])
+            return found
         directory, size = self.fs().stat(self.path(name))
         return (_DIRECTORY if directory else _REGULAR, 0, 0, 0, 0, 0, size, 0, 0, 0)
 
     def ilistdir(self, name: Any = "") -> Iterator[tuple[str, int, int, int]]:
+        other = self._other(name)
+        if other is not None:
+            return iter(list(other[0].ilistdir(other[1])))
         rows = self.fs().entries(self.path(name))
         return iter([(n, _DIRECTORY if d else _REGULAR, 0, 0 if d else s) for n, d, s in rows])
 
@@ -222,6 +257,13 @@ class Volume:
 
     def sync(self) -> None:
         self._step()
+
+
+def make_vfs(volume: Volume) -> ModuleType:
+    """The board's `vfs`, as far as a program mounts its own objects."""
+    module = ModuleType("vfs")
+    module.__dict__.update(mount=volume.mount, umount=volume.umount)
+    return module
 
 
 def make_os(volume: Volume, uname: Any, urandom: Callable[[int], bytes]) -> ModuleType:

@@ -40,7 +40,9 @@ class _OnBoard:
 
     def read(self, path: str) -> bytes | None:
         try:
-            return self._volume.fs().read_file(self._volume.path(path))
+            with self._volume.open(path, "rb") as file:
+                data: bytes = file.read()
+                return data
         except OSError:
             return None
 

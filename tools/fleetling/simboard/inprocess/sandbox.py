@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from .aio import make_asyncio
 from .console import Console
 from .errors import error_number
-from .files import Volume, make_os
+from .files import Volume, make_os, make_vfs
 from .importer import Importer
 from .life import Life
 from .net import Net
@@ -187,6 +187,7 @@ class Sandbox:
             tls=ssl,
             sys=self._sys(),
             time=make_time(self.life, chip.now_2000_ms),
+            vfs=make_vfs(self.volume),
         )
         return modules
 

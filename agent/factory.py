@@ -25,7 +25,7 @@ _KEYS = (
     None,
     ("fl_id", ("ident0", "ident1", "next0", "next1")),
 )
-_APP = ("/slots/a", "/slots/b", "/data")
+_APP = ("a", "b")
 _IDENTITY = "/fl/identity"
 
 
@@ -71,10 +71,17 @@ def _forget(board, state, number):
     state.erase("button")
     state.set_int("dev", 0)
     if number >= 2:
+        from agent.update import record
+
         state.set_int("slot", 0)
-        for path in _APP:
-            if path not in sys.path:  # the factory slot is damaged: this one is what there is
-                _remove_tree(path)
+        record.forget()
+        for slot in _APP:
+            if (
+                "/slot-" + slot not in sys.path
+            ):  # the factory slot is damaged: this is what there is
+                files.remove("/slots/" + slot + ".pack")
+            files.remove("/slots/" + slot + ".new")
+        _remove_tree("/data")
     scrub.nvs()
 
 
@@ -102,4 +109,4 @@ def tell(events, state):
 
 
 def release():
-    ondemand.release("factory", "storage.scrub", "facts", "storage.nvsmap")
+    ondemand.release("factory", "update.record", "storage.scrub", "facts", "storage.nvsmap")

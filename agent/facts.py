@@ -58,3 +58,20 @@ def data_partition(label):
     if not found:
         raise StorageError("partition-none", label)
     return found[0]
+
+
+def app_partitions():
+    """(the app partition that runs, the one that the next firmware goes to)."""
+    running = esp32.Partition(esp32.Partition.RUNNING)
+    try:
+        other = running.get_next_update()
+    except OSError:
+        raise StorageError("partition-none", "ota")
+    if other.info()[4] == running.info()[4]:
+        raise StorageError("partition-none", "ota")
+    return running, other
+
+
+def confirm_firmware():
+    """Marks the app that the bootloader would start next as good."""
+    esp32.Partition.mark_app_valid_cancel_rollback()

@@ -11,13 +11,15 @@ from agent.supervisor import WATCHDOG_S
 
 
 class Runtime:
-    """Attributes: board, log, state, supervisor, clock, events, settings; keyring, wifi, session
-    and heartbeat are None where the board has no identity, and `identity_error` says why."""
+    """Attributes: board, log, state, supervisor, clock, events, settings, slot (the folder that
+    runs, "" for none); keyring, wifi, session, heartbeat and update are None where the board has
+    no identity, and `identity_error` says why."""
 
     def __init__(self):
         from agent import wiring
 
         self.keyring = self.wifi = self.session = self.settings = self.heartbeat = None
+        self.update = None
         self.identity_error = ""
         wiring.build(self)
         self.config = OfApplication(self.settings)

@@ -124,7 +124,7 @@ class Supervisor:
         self.uptime_s = 0  # as of the last look
         self.boot = boot
         self.on_failure = None  # called with (name, exception) when a task has raised
-        self._failed_at = 0
+        self.failed_at = 0  # uptime when one did
         self._running = False
         self._state = state
 
@@ -163,7 +163,7 @@ class Supervisor:
 
     def _failed(self, task, e):
         """Notes a failure; the seconds to wait until the next start."""
-        now = self._failed_at = self.board.uptime_s()
+        now = self.failed_at = self.board.uptime_s()
         task.failures = [at for at in task.failures if now - at < _LONG_S] + [now]
         task.restarts += 1
         self.log.error(task.name, "stopped by " + type(e).__name__)
@@ -196,7 +196,7 @@ class Supervisor:
             self.log.error("supervisor", "no progress: " + ", ".join(late))
             self.reset("starved", late[0])
         record = self.record
-        if not record.flags and self.uptime_s - self._failed_at >= _GOOD_S:
+        if not record.flags and self.uptime_s - self.failed_at >= _GOOD_S:
             record.bad = record.safe = 0
             self._end("good")
 

@@ -27,6 +27,7 @@ from agent.monitor.heartbeat import Heartbeat
 from agent.storage import files
 from agent.storage.nvsmap import open_nvs
 from agent.supervisor import Supervisor
+from agent.update.wing import Update
 
 _LINK_DEADLINE_S = const(45)
 _NTP = b"pool.ntp.org"
@@ -54,7 +55,7 @@ def build(runtime):
     factory = stored.source(open_nvs(board, "fl_factory"), log)
     runtime.clock = Clock(board, log, runtime.state, _NTP.decode())
     runtime.events = Events(log, runtime.clock)
-    slot = birth.slot_folder()
+    slot = runtime.slot = birth.slot_folder()
     try:
         runtime.settings = _settings(runtime, factory, slot)
         release()
@@ -111,10 +112,12 @@ def _wire_link(runtime, slot):
     config = Config(supervisor, log, open_nvs(runtime.board, "fl_conf"), settings, slot)
     config.wire(session)
     _listen(runtime, config)
+    runtime.update = Update(runtime)
     heartbeat = runtime.heartbeat = Heartbeat(runtime)
     supervisor.task("link", session.run, _LINK_DEADLINE_S)
     supervisor.task("health", heartbeat.run)
     supervisor.task("identity", keyring.run)
+    runtime.update.wire(session)
 
 
 def _listen(runtime, config):

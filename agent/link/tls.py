@@ -26,14 +26,20 @@ _VERDICTS = (
 )
 
 
-def context(identity):
-    """A client context that trusts the fleet's CA alone and shows the board's certificate."""
+def trusting(ca):
+    """A client context that trusts this CA (DER) alone."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.verify_mode = ssl.CERT_REQUIRED
     try:
-        made.load_verify_locations(cadata=identity.ca)
+        made.load_verify_locations(cadata=ca)
     except (ValueError, OSError):
         raise Refused("identity-ca")
+    return made
+
+
+def context(identity):
+    """The same, and it shows the board's certificate."""
+    made = trusting(identity.ca)
     try:
         made.load_cert_chain(identity.certificate, identity.key)
     except (ValueError, OSError):

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Asks the repository: brings the signed metadata up to date and finds what was assigned.
+
+All of TUF is loaded for this, and released before anything is installed.
+"""
+
+from agent.errors import LinkError, Refused
+from agent.update import offer
+
+_FOLDER = "/fl/tuf"
+_DEADLINE_S = 600
+_DAY_S = 86400
+LOADED = (
+    "update.catalogue",
+    "update.offer",
+    "update.tuf.client",
+    "update.tuf.trust",
+    "update.tuf.metadata",
+    "update.tuf.delegations",
+    "update.tuf.document",
+    "update.tuf.grammar",
+    "update.tuf.canonical",
+    "update.tuf.keys",
+    "update.tuf.artifact",
+    "update.tuf.store",
+    "update.tuf",
+    "crypto.p256",
+    "crypto.der",
+    "crypto.rsa",
+    "crypto.ed25519",
+    "crypto.sha512",
+    "crypto.steps",
+)
+
+
+async def look(site, paths, base):
+    """[(offer, offer of the delta or None)] of the paths.
+
+    `site` is where the repository is (`Site`); `base` is the SHA-256 in hex of the firmware that
+    runs, or "". LinkError for the network, Refused ("tuf-...", "update-...") for what it says.
+    """
+    from agent.storage import files
+    from agent.update.tuf.client import Client
+    from agent.update.tuf.store import FileStore
+
+    files.make_folder(_FOLDER)
+    http = site.http(_DEADLINE_S)
+
+    async def fetch(path, longest):
+        try:
+            return await http.read(site.url + "metadata/" + path, longest)
+        except LinkError as e:
+            if e.code == "http-status" and e.detail in ("404", "403"):
+                raise LinkError("not-found", path)
+            raise
+
+    client = Client(fetch, FileStore(_FOLDER), site.clock.now(), pause=site.pause)
+    try:
+        await client.begin(site.root_version, site.root_digest)
+        await client.refresh()
+        found = []
+        for path in paths:
+            found.append(await _find(client, site, path, base))
+    finally:
+        await http.close()
+    newest = max([one["built"] for one, _ in found])
+    # Signed by hand, so that it is later than the build of this agent; a slip of the pen there
+    # must not carry the clock out of the certificates' time.
+    if not site.clock.synced() or newest < site.clock.now() + _DAY_S:
+        site.clock.raise_floor(newest)
+    return found
+
+
+async def _find(client, site, path, base):
+    whole = await _offer(client, site, path)
+    if whole["base"]:
+        raise Refused("update-assignment", path)  # a delta is the board's own choice
+    delta = None
+    if whole["kind"] == "firmware" and base:
+        stem = path[:-3] if path.endswith(".fw") else path
+        try:
+            delta = await _offer(client, site, "{}.{}.delta".format(stem, base[:16]))
+        except Refused as e:
+            if e.code != "tuf-unknown":
+                raise
+        if delta and (delta["base"] != base or delta["sha256"] != whole["sha256"]):
+            delta = None
+        if delta and (delta["size"], delta["kind"]) != (whole["size"], "firmware"):
+            delta = None
+    return whole, delta
+
+
+async def _offer(client, site, path):
+    target = await client.find(path)
+    return offer.read(target, site.url + "targets/" + client.file_path(target))

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""The update's side that has work, as `wing` calls it. Loaded for that, then released."""
+
+from agent import ondemand
+from agent.errors import Refused
+
+LOADED = (
+    "update.desk",
+    "update.trial",
+    "update.switch",
+    "update.here",
+    "update.pack",
+    "update.bundle",
+    "update.updater",
+    "update.order",
+    "update.settle",
+    "update.report",
+    "update.record",
+    "update.firmware",
+    "update.slotword",
+    "leave",
+    "facts",
+    "link.document",
+    "storage.files",
+    "storage.records",
+)
+_TRIAL = ("update.trial", "update.switch", "update.here", "update.pack", "update.bundle")
+
+
+def settled(wing):
+    """How the last life has left things: "trial", "back" or ""."""
+    from agent.update import record, settle
+
+    before = record.load()["state"]
+    found = settle.settle(wing.runtime)
+    kept = record.load()
+    if kept["state"] != before and kept["state"] in record.OVER:
+        over(wing, kept)
+    return found
+
+
+def receive(wing, payload):
+    """Takes an assignment; whether it is another than before."""
+    from agent.update import order
+
+    try:
+        new = order.parse(payload)
+    except Refused as e:
+        wing.runtime.log.warning("update", "{} {}".format(e.code, e.detail))
+        return False
+    if wing.order and wing.order["id"] == new["id"]:
+        return False
+    wing.order = new
+    wing.since_s = wing.runtime.board.uptime_s()
+    return True
+
+
+def document(wing):
+    from agent.update import report
+
+    return report.document(wing)
+
+
+def over(wing, kept):
+    from agent.update import report
+
+    report.over(wing, kept)
+
+
+async def run(wing, task):
+    """A trial first, if there is one, and then what is assigned."""
+    if wing.trial:
+        from agent.update import trial
+
+        await trial.run(wing, task, wing.trial == "back")
+        wing.trial = trial = ""
+        ondemand.release(*_TRIAL)
+    from agent.update import updater
+
+    await updater.run(wing, task)

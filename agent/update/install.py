@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Brings one part onto flash, beside what runs, and makes sure that it is there.
+
+Invariants:
+- all that can be refused is refused before the first erase;
+- buffers exist before the socket opens;
+- progress is kept after what it speaks of is written, seldom enough for the flash's life;
+- the result is what flash holds: it is hashed there, over exactly the signed length.
+"""
+
+import gc
+from binascii import hexlify, unhexlify
+
+from micropython import const
+
+from agent.errors import LinkError, Refused, StorageError
+from agent.update import pack, record, slotword
+from agent.update.bundle import Bundle
+from agent.update.firmware import slots
+from agent.update.payload.reader import Reader
+from agent.update.payload.remote import Remote
+
+_DEADLINE_S = const(7200)
+_KEEP = const(16)  # frames of 8 KB between two notes of progress: a dozen writes for a firmware
+_SECTOR = const(4096)
+
+
+async def application(job, place, offer):
+    """Makes slot number `place` the one that the offer names."""
+    path = slotword.pack_path(place)
+    if await pack.holds(path, offer["sha256"], job.pause):
+        return
+    left = [0]
+
+    def write(offset, sector):
+        count = min(left[0], _SECTOR)
+        left[0] -= count
+        maker.write(sector[:count])
+
+    reader = Reader(write)
+    http = job.site.http(_DEADLINE_S)
+    fetch = job.fetching(Remote(http, offer["url"], offer["length"]).fetch)
+    maker = running = None
+    try:
+        bundle = Bundle(offer, fetch)
+        await bundle.open()
+        maker = pack.Maker(slotword.NAMES[place], bundle, job.pause)
+        kept = await maker.begin()
+        running = _running(job.runtime.slot)
+        total = sum([row[1] for row in bundle.rows])
+        done = sum([row[1] for row in bundle.rows[:kept]])
+        for row in bundle.rows[kept:]:
+            await job.show("fetching", done, total)
+            if not await _copy(job, maker, running, row):
+                left[0] = row[1]
+                await _file(reader, fetch, row)
+            done += row[1]
+    finally:
+        await http.close()
+        if maker:
+            maker.close()
+        if running:
+            running.close()
+    reader = None
+    await maker.finish()
+
+
+def _running(slot):
+    """The pack that runs, or None."""
+    try:
+        return pack.Pack(slotword.pack_path(slotword.MOUNTS.index(slot)))
+    except (Refused, ValueError):
+        return None
+
+
+async def _copy(job, maker, running, row):
+    """Takes a file from the pack that runs, if it is the same there."""
+    for known, at in running.places() if running else ():
+        if known[1:3] == row[1:3]:
+            running.seek(at)
+            left = row[1]
+            while left:
+                data = running.read(min(left, _SECTOR))
+                if not data:
+                    raise StorageError("fs-read", running.path)
+                maker.write(data)
+                left -= len(data)
+                await job.pause()
+            return True
+    return False
+
+
+async def _file(reader, fetch, row):
+    _, size, digest, start, packed = row
+
+    async def part(offset, buffer):
+        if offset >= packed:
+            return 0
+        return await fetch(start + offset, buffer[: packed - offset])
+
+    await reader.open(part, packed, size, unhexlify(digest))
+    while await reader.step(part):
+        pass
+
+
+async def firmware(job, whole, delta):
+    """Writes the image into the other slot; by the delta if there is one that can be used."""
+    running, other = slots()
+    if whole["size"] > other.size:
+        raise Refused("firmware-size", "{} > {}".format(whole["size"], other.size))
+    try:
+        await _firmware(job, delta or whole, running, other)
+    except Refused as e:
+        if delta is None:
+            raise
+        job.log.warning("update", "delta: {} {}".format(e.code, e.detail))
+        record.forget_progress()
+        await _firmware(job, whole, running, other)
+
+
+async def _firmware(job, offer, running, other):
+    content = offer["sha256"]
+    reader = Reader(other.write, running.read if offer["base"] else None)
+    base = unhexlify(offer["base"]) if offer["base"] else None
+    http = job.site.http(_DEADLINE_S)
+    known = record.progress(_mark(offer))
+    remote = Remote(http, offer["url"], offer["length"], known[1] if known else None)
+    fetch = job.fetching(remote.fetch)
+    try:
+        await _opened(reader, remote, fetch, offer, base, known)
+        await job.show("fetching", reader.position(), offer["size"])
+        kept = reader.frame
+        more = not reader.done()
+        while more:
+            more = await reader.step(fetch)
+            await job.show("fetching", reader.position(), offer["size"])
+            if more and reader.frame - kept >= _KEEP:
+                kept = reader.frame
+                record.keep_progress(_mark(offer), reader.state(), remote.validator)
+    except LinkError as e:
+        if e.code == "http-changed":
+            record.forget_progress()
+        raise
+    except Refused:
+        record.forget_progress()
+        raise
+    finally:
+        await http.close()
+        reader = fetch = None
+        gc.collect()
+    if hexlify(await other.digest(offer["size"], job.pause)).decode() != content:
+        record.forget_progress()
+        raise Refused("update-flash", other.label)
+    if other.length() > offer["size"] or other.chip() != running.chip():
+        raise Refused("firmware-image", other.label)
+
+
+def _mark(offer):
+    """Names the payload, so that progress in a delta is not taken for progress in the image."""
+    return offer["sha256"] + ("-delta" if offer["base"] else "")
+
+
+async def _opened(reader, remote, fetch, offer, base, known):
+    digest = unhexlify(offer["sha256"])
+    await reader.open(fetch, offer["length"], offer["size"], digest, base)
+    if known:
+        try:
+            reader.restore(known[0])
+        except Refused:
+            record.forget_progress()  # of another payload of the same image

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""The update's record: what is under way or was the last, in a file that changes as a whole.
+
+{"state", "id", "n", "code", "detail", "parts", "bad"}. `state` is one of the persisted states
+(docs/updates.md), `n` counts how often the same parts were switched to, `parts` says of each kind
+what is to be installed and where, `bad` has the last contents that were condemned.
+Beside it: how far a fetch has come, and what the app partitions hold. Loaded to read and change
+them.
+"""
+
+import json
+
+from micropython import const
+
+from agent.errors import AgentError
+from agent.storage import files, records
+
+_PATH = "/fl/update"
+_PROGRESS = "/fl/update.at"
+_FIRMWARE = "/fl/firmware"
+_REMEMBERED = const(4)
+
+OVER = ("idle", "confirmed", "reverted", "failed", "refused")
+
+
+def load():
+    """The record; that of an idle board where there is none."""
+    found = _read(_PATH)
+    if not found or "state" not in found or "parts" not in found:
+        found = {"state": "idle", "id": "", "parts": []}
+    for key, default in (("n", 0), ("code", ""), ("detail", ""), ("bad", [])):
+        found.setdefault(key, default)
+    return found
+
+
+def save(record):
+    files.replace(_PATH, json.dumps(record).encode())
+
+
+def part(record, kind):
+    """The part of that kind ("app" or "firmware"), or None."""
+    for one in record["parts"]:
+        if one["kind"] == kind:
+            return one
+    return None
+
+
+def begin(record, order_id, parts):
+    """Another assignment; what is remembered of others stays."""
+    record["state"] = "fetching"
+    record["id"] = order_id
+    record["parts"] = parts
+    record["n"] = 0
+    record["code"] = record["detail"] = ""
+    save(record)
+
+
+def condemn(record):
+    """These contents are not tried again."""
+    for one in record["parts"]:
+        if one["sha256"] not in record["bad"]:
+            record["bad"] = record["bad"][1 - _REMEMBERED :] + [one["sha256"]]
+
+
+def keep_progress(content, state, validator):
+    """How far the payload of the image with this SHA-256 (hex) was read."""
+    body = content.encode() + bytes((len(state),)) + state + (validator or b"")
+    files.replace(_PROGRESS, records.pack(0, body))
+
+
+def progress(content):
+    """(state, validator or None) of that image, or None."""
+    found = records.unpack(files.read(_PROGRESS))
+    if not found:
+        return None
+    name = content.encode()
+    body = found[1]
+    if body[: len(name)] != name:
+        return None
+    length = body[len(name)]
+    start = len(name) + 1
+    return body[start : start + length], body[start + length :] or None
+
+
+def forget_progress():
+    files.remove(_PROGRESS)
+
+
+def firmware():
+    """{partition: [version, security, SHA-256 in hex]} of releases that were confirmed there."""
+    return _read(_FIRMWARE) or {}
+
+
+def keep_firmware(known):
+    files.replace(_FIRMWARE, json.dumps(known).encode())
+
+
+def forget():
+    """A factory reset: nothing is under way any more."""
+    files.remove(_PATH)
+    forget_progress()
+
+
+def _read(path):
+    try:
+        data = files.read(path)
+        found = json.loads(data) if data else None
+    except (ValueError, AgentError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""To the new slots and back: the writes that decide what boots, so ordered that a cut may fall
+anywhere.
+
+Invariants:
+- what is switched to is hashed in flash right before;
+- the record says so before the first write, so the next life knows what to expect;
+- the application's slot is written first and names the firmware that it needs: until the
+  bootloader starts that one, boot.py stays with the old slot. So both move, or none;
+- a confirmation marks the firmware before the slot is let loose from it; the floors move last.
+"""
+
+from binascii import hexlify
+
+from micropython import const
+
+from agent.errors import AgentError, Refused, StorageError
+from agent.leave import leave
+from agent.update import firmware, here, pack, record, slotword
+
+_TRIES = const(3)
+
+
+async def switch(job, kept):
+    """Resets into what the record names; Refused when that has been tried too often."""
+    runtime = job.runtime
+    app, image = record.part(kept, "app"), record.part(kept, "firmware")
+    if kept["n"] >= _TRIES:
+        raise Refused("update-tries", str(kept["n"]))
+    await _hash(job, kept, app, image)
+    kept["state"] = "switching"
+    kept["n"] += 1
+    record.save(kept)
+    keep = slotword.MOUNTS.index(runtime.slot)
+    place = image["place"] if image else None
+    runtime.state.set_int(slotword.KEY, slotword.pack(keep, app["place"] if app else 0, 0, place))
+    if image:
+        try:
+            firmware.slots()[1].choose()
+        except StorageError:
+            runtime.state.set_int(slotword.KEY, slotword.pack(keep))
+            raise
+    runtime.supervisor.record.bad = 0
+    await leave(runtime.session, runtime.supervisor, "update", kept["id"])
+
+
+async def _hash(job, kept, app, image):
+    good = True
+    if app:
+        path = slotword.pack_path(app["place"])
+        good = await pack.holds(path, app["sha256"], job.pause)
+    if image and good:
+        other = firmware.slots()[1]
+        found = await other.digest(image["size"], job.pause)
+        good = other.number == image["place"] and hexlify(found).decode() == image["sha256"]
+    if not good:
+        kept["state"] = "fetching"  # again, from what is there
+        record.save(kept)
+        raise AgentError("update-flash")
+
+
+def confirm(runtime, kept):
+    """What runs on trial stays; StorageError leaves it on trial, to be tried again."""
+    state = runtime.state
+    app, image = record.part(kept, "app"), record.part(kept, "firmware")
+    keep, trial, _, place = slotword.unpack(state.get_int(slotword.KEY))
+    if image:
+        if app and trial:
+            state.set_int(slotword.KEY, slotword.pack(keep, trial, slotword.SURE, place))
+        firmware.confirm(firmware.slots()[0])
+    state.set_int(slotword.KEY, slotword.pack(app["place"] if app else keep))
+    for kind, key in here.FLOORS:
+        part = record.part(kept, kind)
+        if part and part["security"] > state.get_int(key):
+            state.set_int(key, part["security"])
+    if image and image["version"]:
+        known = record.firmware()
+        known[firmware.slots()[0].label] = [
+            image["version"],
+            image["security"],
+            image["sha256"],
+        ]
+        record.keep_firmware(known)
+    if app:
+        _keep_way_back(state, app)
+    kept["state"] = "confirmed"
+    kept["code"] = kept["detail"] = ""
+    record.save(kept)
+
+
+def _keep_way_back(state, app):
+    """Where rescue.py finds this application again, and by which hash it knows it."""
+    if "url" not in app:
+        return
+    text = '{{"u":"{}","z":{},"h":"{}","m":{}}}'
+    data = text.format(app["url"], app["length"], app["sha256"], app["size"]).encode()
+    try:
+        state.set("rescue", data)
+    except StorageError:
+        state.erase("rescue")  # none is better than that of another one
+
+
+def revert(runtime, kept, code):
+    """Back to what ran before: the record says why, then the slots are set back, and a reset."""
+    kept["state"] = "reverting"
+    if code:
+        kept["code"] = code
+    record.save(kept)
+    image = record.part(kept, "firmware")
+    app = record.part(kept, "app")
+    keep, _, _, _ = slotword.unpack(runtime.state.get_int(slotword.KEY))
+    if app and keep == app["place"]:
+        keep = 0
+    if image:
+        running, other = firmware.slots()
+        if running.number == image["place"] and not firmware.on_trial(running):
+            other.choose()  # a bootloader without rollback, or a firmware that is confirmed
+    runtime.state.set_int(slotword.KEY, slotword.pack(keep))
+    runtime.supervisor.record.bad = 0
+    runtime.supervisor.reset("update-reverted", code)

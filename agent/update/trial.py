@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""A new application or firmware on trial: healthy within its time, or back.
+
+It has to keep all tasks going for a minute, to be on the broker by verified TLS, and to have the
+application's own `healthy()` say so, where there is one. Without a broker a trial that is healthy
+otherwise goes on for three times as long: an outage is not the release's fault. If it ends there,
+the board goes back, and the release is not condemned. Loaded for a trial.
+"""
+
+import sys
+
+from micropython import const
+
+from agent.errors import AgentError
+from agent.update import record, switch
+
+_STEADY_S = const(60)
+_STEP_S = const(2)
+_PATIENCE = const(3)
+
+
+async def run(wing, task, back):
+    """Ends with the trial confirmed, or in a reset. `back`: it has failed already."""
+    runtime = wing.runtime
+    kept = record.load()
+    if back:
+        switch.revert(runtime, kept, kept["code"])
+    trial_s = runtime.settings["trial_s"]
+    steady_s = min(_STEADY_S, trial_s // 3)
+    while True:
+        await task.sleep(min(_STEP_S, steady_s))
+        uptime_s = runtime.board.uptime_s()
+        steady = uptime_s - runtime.supervisor.failed_at >= steady_s
+        fine = steady and await _healthy(runtime)
+        if fine and runtime.session.connected():
+            try:
+                switch.confirm(runtime, kept)
+            except AgentError as e:
+                runtime.log.error("update", "not confirmed: " + e.code)
+                continue
+            wing.live = None
+            await wing.over(kept)
+            return
+        if uptime_s >= trial_s * (_PATIENCE if fine else 1):
+            code = "trial-link" if fine else "trial-healthy" if steady else "trial-tasks"
+            if code != "trial-link":
+                record.condemn(kept)
+            switch.revert(runtime, kept, code)
+
+
+async def _healthy(runtime):
+    """What the application says of itself."""
+    if runtime.supervisor.safe:
+        return True
+    check = getattr(sys.modules.get("app"), "healthy", None)
+    if check is None:
+        return True
+    try:
+        said = check()
+        if hasattr(said, "send"):
+            said = await said
+    except Exception as e:  # noqa: BLE001 - the application's, whatever it raises
+        runtime.log.warning("update", "healthy() raised " + type(e).__name__)
+        return False
+    return bool(said)

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: MIT
+"""Carries out an assignment, from the repository to the reset that switches (docs/updates.md).
+
+What a cut of power means in each state stands there. What fails for the network's or the flash's
+sake is tried again, less and less often, for so many times; what is refused is not. A newer
+assignment ends the older one at its next step. Loaded while there is one.
+"""
+
+import gc
+
+from micropython import const
+
+from agent import ondemand
+from agent.errors import AgentError, Refused
+from agent.update import order as orders
+from agent.update import record as records
+
+_ATTEMPTS = const(8)
+_FIRST_PAUSE_S = const(10)
+_LONGEST_PAUSE_S = const(1800)
+_STEP_S = const(5)
+_TELL_S = const(5)  # between two reports of progress
+_LEAST_HEAP = const(40960)  # bytes free before anything is loaded for it
+_LOADED = (
+    "update.site",
+    "update.rules",
+    "update.here",
+    "update.install",
+    "update.bundle",
+    "update.pack",
+    "update.slotword",
+    "update.firmware",
+    "update.payload.reader",
+    "update.payload.remote",
+    "update.payload.header",
+    "update.payload.patch",
+    "update.payload.add",
+    "update.payload.add_viper",
+    "update.payload.add_plain",
+    "update.payload",
+    "link.http",
+    "link.tls",
+    "facts",
+    "storage.nvsmap",
+    "storage.records",
+    "storage.files",
+)
+
+
+class Changed(Exception):
+    """The assignment that was worked on is no longer the one that counts."""
+
+
+class Job:
+    """One assignment. `site` is the repository while it is needed."""
+
+    def __init__(self, wing, task, order):
+        self.wing = wing
+        self.runtime = wing.runtime
+        self.log = wing.runtime.log
+        self.order = order
+        self.site = None
+        self._task = task
+        self._told_s = 0
+
+    # --- what those who work for it use
+
+    async def pause(self):
+        self._task.alive()
+        if self.wing.order is not self.order:
+            raise Changed()
+        await self._task.sleep(0)
+
+    def fetching(self, fetch):
+        """The same `fetch`, with a look at whether it is still wanted before each call."""
+
+        async def watched(offset, buffer):
+            self._task.alive()
+            if self.wing.order is not self.order:
+                raise Changed()
+            return await fetch(offset, buffer)
+
+        return watched
+
+    async def show(self, state, done=0, of=0, why=""):
+        """What the report says from now on."""
+        live = self.wing.live
+        before = (live["state"], live["why"]) if live else None
+        self.wing.live = {"state": state, "done": done, "of": of, "why": why}
+        now = self.runtime.board.uptime_s()
+        if before != (state, why) or now - self._told_s >= _TELL_S:
+            self._told_s = now
+            await self.wing.tell()
+
+    async def advance(self, count):
+        live = self.wing.live
+        await self.show("fetching", live["done"] + count, live["of"])
+
+    # --- the way of an assignment
+
+    async def carry_out(self):
+        """Ends with a reset, or with a state in the record that is final."""
+        record = records.load()
+        if record["id"] == self.order["id"] and record["state"] in records.OVER:
+            return
+        if not self.order["targets"]:
+            self._give_up(record)
+            return
+        attempt = 0
+        while True:
+            try:
+                await self._attempt(record)
+                return
+            except Refused as e:
+                if not e.code.startswith("tuf-"):
+                    await self._finish(record, "refused", e)
+                    return
+                error = e
+                self._count(e)
+            except AgentError as e:
+                error = e
+            except MemoryError:
+                error = AgentError("update-memory")
+            finally:
+                self._release()
+            attempt += 1
+            if attempt == _ATTEMPTS:
+                await self._finish(record, "failed", error)
+                return
+            self.log.warning("update", "{} {}".format(error.code, error.detail))
+            record["code"], record["detail"] = error.code, error.detail
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << attempt)
+            byte = self.runtime.board.random(1)[0]
+            await self._wait(pause_s * (256 + byte) / 512, "retry")
+
+    async def _attempt(self, record):
+        waiting = record["id"] == self.order["id"] and record["state"] in ("verified", "switching")
+        if not waiting:
+            if record["id"] != self.order["id"] or record["state"] != "fetching":
+                await self._until_due()
+            if not await self._fetch(record):
+                return
+            record["state"] = "verified"
+            record["code"] = record["detail"] = ""
+            records.save(record)
+        await self._until_allowed()
+        await self._switch(record)
+
+    async def _until_due(self):
+        """Until it may begin: not before it is told to, and not with all the others."""
+        clock = self.runtime.clock
+        await self.show("assigned")
+        first = self.order["not_before"]
+        while first is not None and clock.now() < first:
+            await self._wait(min(first - clock.now(), 60), "not-before")
+        delay = orders.delay_s(self.order, self.runtime.keyring.own.name)
+        delay -= self.runtime.board.uptime_s() - self.wing.since_s
+        if delay > 0:
+            await self._wait(delay, "jitter")
+
+    async def _wait(self, seconds, why):
+        live = self.wing.live
+        await self.show(live["state"] if live else "assigned", 0, 0, why)
+        until = self.runtime.board.uptime_s() + seconds
+        while self.runtime.board.uptime_s() < until:
+            await self._task.sleep(min(_STEP_S, seconds))
+            if self.wing.order is not self.order:
+                raise Changed()
+
+    async def _fetch(self, record):
+        """Everything that is to be installed, onto flash; False where nothing is."""
+        self._release()
+        if self.runtime.board.heap()["free"] < _LEAST_HEAP:
+            raise AgentError("update-memory")
+        from agent.update import here, rules
+        from agent.update.site import Site
+
+        await self.show("fetching")
+        self.site = Site(self.runtime, self.pause)
+        facts = await here.facts(self.runtime, record, self.order["targets"], self.pause)
+        found = await self._look(facts["firmware"][1])
+        try:
+            chosen = rules.choose([whole for whole, _ in found], facts)
+        except rules.Held as e:
+            await self.show("waiting", 0, 0, "requires")
+            self.log.warning("update", "held: it requires {}".format(e.args[0]))
+            return False
+        if not chosen:
+            record["parts"] = []
+            await self._finish(record, "idle", Refused("same"))
+            return False
+        parts = [here.part(self.runtime, offer) for offer in chosen]
+        from agent.update import install  # only now: the repository's code has made room
+
+        if record["id"] != self.order["id"] or not _same(record["parts"], parts):
+            records.begin(record, self.order["id"], parts)
+        for i in range(len(parts)):
+            part, offer = parts[i], chosen[i]
+            if part["kind"] == "app":
+                await install.application(self, part["place"], offer)
+            else:
+                await install.firmware(self, offer, _delta(found, offer))
+        records.forget_progress()
+        return True
+
+    async def _look(self, base):
+        from agent.update import catalogue
+
+        try:
+            return await catalogue.look(self.site, self.order["targets"], base)
+        finally:
+            loaded = catalogue.LOADED
+            catalogue = None
+            ondemand.release(*loaded)
+
+    async def _until_allowed(self):
+        """Until the board may be reset."""
+        runtime = self.runtime
+        while True:
+            busy = runtime.supervisor.busy
+            why = orders.must_wait(
+                self.order,
+                runtime.settings["window"],
+                runtime.clock.now(),
+                busy is not None and busy.count > 0,
+            )
+            if not why:
+                return
+            self.wing.live = {"state": "waiting", "done": 0, "of": 0, "why": ""}
+            await self._wait(_STEP_S, why)
+
+    async def _switch(self, record):
+        from agent.update import switch
+
+        await self.show("switching")
+        await switch.switch(self, record)
+
+    # --- its ends
+
+    def _give_up(self, record):
+        """Nothing is assigned any more; what was fetched is left where it lies."""
+        if record["state"] not in records.OVER:
+            record["state"] = "idle"
+            record["parts"] = []
+        record["id"] = self.order["id"]
+        records.save(record)
+        records.forget_progress()
+
+    async def _finish(self, record, state, error):
+        record["id"] = self.order["id"]
+        record["state"] = state
+        record["code"], record["detail"] = error.code, error.detail
+        records.save(record)
+        await self.wing.over(record)
+
+    def _count(self, e):
+        failures = self.runtime.session.failures
+        failures[e.code] = failures.get(e.code, 0) + 1
+
+    def _release(self):
+        self.site = None
+        ondemand.release(*_LOADED)
+        gc.collect()
+
+
+def _delta(found, offer):
+    for whole, delta in found:
+        if whole is offer:
+            return delta
+    return None
+
+
+def _same(old, new):
+    return [part["sha256"] for part in old] == [part["sha256"] for part in new]
+
+
+async def run(wing, task):
+    """Until nothing is to be done."""
+    while wing.order:
+        order = wing.order
+        try:
+            await Job(wing, task, order).carry_out()
+        except Changed:
+            wing.live = None
+            continue
+        if wing.order is order:
+            wing.order = None
+            if not wing.live or wing.live["why"] != "requires":
+                wing.live = None
+            await wing.tell()

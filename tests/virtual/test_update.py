@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Updates on a whole board: from the assignment to the confirmation, and back where it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from update_world import World, app, firmware
+
+from fleetling.simboard.inprocess import Board
+
+BOOT_S = 20
+LONG_S = 400
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def run_until(board: Board, seconds: float, holds: Any) -> bool:
+    """Runs through resets until `holds()`, for at most so many virtual seconds."""
+    end = board.now + seconds
+    while board.now < end:
+        if board.alive:
+            outcome = board.resume(holds) if not holds() else None
+        else:
+            outcome = board.boot(holds)
+        if holds():
+            return True
+        if outcome is not None and outcome.reason in ("bricked", "corrupt-filesystem"):
+            return False
+    return False
+
+
+def update(world: World, board: Board, *targets: str, state: str = "confirmed") -> dict[str, Any]:
+    """Assigns and lets the board run until the report says so."""
+    world.publish()
+    world.assign(*targets)
+    board.run(LONG_S)
+    report = world.reports()[-1]
+    assert report["state"] == state, (world.states(), report, board.console[-3000:])
+    return report
+
+
+def test_an_application(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        report = update(world, board, path)
+        assert report["app"] == "1.1.0" and report["code"] == ""
+        assert board.console.count("app says 1.1.0") == 1 and board.lives == 2
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+        assert world.documents("up/birth")[-1]["slot"] == "a"
+        (event,) = world.events("update")
+        assert event["state"] == "confirmed" and event["app"] == "1.1.0"
+        # The agent's files came from the running slot: two requests, for head and for what is new.
+        assert [r for r in world.server.requests if ".app" in r][1:] == [world.server.requests[-1]]
+
+
+def test_a_firmware(world: World) -> None:
+    path = world.add_firmware("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        report = update(world, board, path)
+        assert report["firmware"] == "1.1.0"
+        assert world.documents("up/birth")[-1]["partition"] == "ota_1"
+        assert board.lives == 2
+
+
+def test_a_firmware_by_delta(world: World) -> None:
+    base = firmware("1.0.0")
+    path = world.add_firmware("1.1.0", base=base)
+    with world.board_of(image=base) as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        assert world.documents("up/birth")[-1]["partition"] == "ota_1"
+        assert any(".delta" in request for request in world.server.requests)
+        assert not any(".fw" in request for request in world.server.requests)
+
+
+def test_both_together(world: World) -> None:
+    one, two = world.add_app("1.1.0", requires={"firmware": "1.1.0"}), world.add_firmware("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        report = update(world, board, one, two)
+        assert (report["app"], report["firmware"]) == ("1.1.0", "1.1.0")
+        birth = world.documents("up/birth")[-1]
+        assert (birth["app"], birth["partition"]) == ("1.1.0", "ota_1") and board.lives == 2
+
+
+def test_one_that_crashes_is_reverted_and_not_tried_again(world: World) -> None:
+    path = world.add_app("1.1.0", app("bad", "raise ValueError('no')"))
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        report = update(world, board, path, state="reverted")
+        assert report["code"].startswith("trial-")
+        assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        report = update(world, board, path, state="refused")
+        assert report["code"] == "update-condemned"

@@ -131,7 +131,7 @@ def _chosen(state, word, bad):
         if boots != _SURE:
             _write(state, "slot", word + 16)
         if trial:
-            return [trial, keep]
+            return [trial % 3, keep]
     return [keep]
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 
 from agent import dispatch, facts
+from agent.update import record
 from agent.version import VERSION
 
 _MOUNTED = "/slot-"
@@ -28,6 +29,7 @@ def document(runtime):
     boot = runtime.supervisor.boot
     name = os.uname()
     mode = "safe" if runtime.supervisor.safe else "normal"
+    partition = facts.partition()
     return {
         "id": runtime.keyring.own.name if runtime.keyring else "",
         "chip": name[0],
@@ -39,7 +41,8 @@ def document(runtime):
         "agent": VERSION,
         "app": _version(slot()),
         "slot": slot(),
-        "partition": facts.partition(),
+        "partition": partition,
+        "release": record.firmware().get(partition, [""])[0],
         "mode": "development" if runtime.development else mode,
         "boot": boot["count"],
         "cause": boot["cause"],

@@ -91,4 +91,14 @@ async def _reset(runtime, args):
     return after
 
 
-BUILT_IN = {"ping": _ping, "info": _info, "reboot": _reboot, "reset": _reset}
+async def _previous(runtime, args):
+    return await runtime.update.previous(args.get("kind"))
+
+
+BUILT_IN = {
+    "ping": _ping,
+    "info": _info,
+    "previous": _previous,
+    "reboot": _reboot,
+    "reset": _reset,
+}

@@ -34,6 +34,7 @@ class Runtime:
             "leave",
             "link.document",
             "facts",
+            "update.record",
             "identity.stored",
             "link.eventlog",
             "link.join",
@@ -47,7 +48,7 @@ class Runtime:
 
         made = birth.document(self)
         birth = None
-        ondemand.release("birth", "dispatch", "leave", "facts", "link.document")
+        ondemand.release("birth", "dispatch", "leave", "facts", "link.document", "update.record")
         return made
 
     def crashed(self, name, e):
@@ -75,7 +76,9 @@ class Runtime:
 
         announce(self)
         announce = None
-        ondemand.release("announce", "application", "birth", "dispatch", "leave", "facts")
+        ondemand.release(
+            "announce", "application", "birth", "dispatch", "leave", "facts", "update.record"
+        )
         if not self.development:
             self.board.start_watchdog(WATCHDOG_S)
         await self.supervisor.run()

@@ -11,6 +11,7 @@ LOADED = (
     "update.here",
     "update.pack",
     "update.bundle",
+    "update.previous",
     "update.updater",
     "update.order",
     "update.settle",
@@ -53,6 +54,12 @@ def receive(wing, payload):
     wing.order = new
     wing.since_s = wing.runtime.board.uptime_s()
     return True
+
+
+async def previous(wing, kind):
+    from agent.update import previous
+
+    wing.order = await previous.order(wing.runtime, kind)
 
 
 def document(wing):

@@ -6,7 +6,6 @@ Loaded for an update.
 
 import os
 import sys
-from binascii import hexlify
 
 from agent.update import firmware, pack, record, slotword
 from agent.version import VERSION
@@ -19,7 +18,7 @@ async def facts(runtime, kept, paths, pause):
     content = known = ""
     if any([not path.endswith(".app") for path in paths]):
         running, _ = firmware.slots()
-        content = hexlify(await running.digest(running.length(), pause)).decode()
+        content = firmware.text(await running.digest(running.length(), pause))
         found = record.firmware().get(running.label)
         if found and found[2] == content:
             known = found[0]

@@ -9,14 +9,14 @@ Invariants:
 """
 
 import gc
-from binascii import hexlify, unhexlify
+from binascii import unhexlify
 
 from micropython import const
 
 from agent.errors import LinkError, Refused, StorageError
 from agent.update import pack, record, slotword
 from agent.update.bundle import Bundle
-from agent.update.firmware import slots
+from agent.update.firmware import slots, text
 from agent.update.payload.reader import Reader
 from agent.update.payload.remote import Remote
 
@@ -148,7 +148,7 @@ async def _firmware(job, offer, running, other):
         await http.close()
         reader = fetch = None
         gc.collect()
-    if hexlify(await other.digest(offer["size"], job.pause)).decode() != content:
+    if text(await other.digest(offer["size"], job.pause)) != content:
         record.forget_progress()
         raise Refused("update-flash", other.label)
     if other.length() > offer["size"] or other.chip() != running.chip():

@@ -10,8 +10,6 @@ Invariants:
 - a confirmation marks the firmware before the slot is let loose from it; the floors move last.
 """
 
-from binascii import hexlify
-
 from micropython import const
 
 from agent.errors import AgentError, Refused, StorageError
@@ -33,7 +31,9 @@ async def switch(job, kept):
     record.save(kept)
     keep = slotword.MOUNTS.index(runtime.slot)
     place = image["place"] if image else None
-    runtime.state.set_int(slotword.KEY, slotword.pack(keep, app["place"] if app else 0, 0, place))
+    runtime.state.set_int(
+        slotword.KEY, slotword.pack(keep, app["place"] if app else None, 0, place)
+    )
     if image:
         try:
             firmware.slots()[1].choose()
@@ -52,7 +52,7 @@ async def _hash(job, kept, app, image):
     if image and good:
         other = firmware.slots()[1]
         found = await other.digest(image["size"], job.pause)
-        good = other.number == image["place"] and hexlify(found).decode() == image["sha256"]
+        good = other.number == image["place"] and firmware.text(found) == image["sha256"]
     if not good:
         kept["state"] = "fetching"  # again, from what is there
         record.save(kept)
@@ -65,7 +65,7 @@ def confirm(runtime, kept):
     app, image = record.part(kept, "app"), record.part(kept, "firmware")
     keep, trial, _, place = slotword.unpack(state.get_int(slotword.KEY))
     if image:
-        if app and trial:
+        if app and trial is not None:
             state.set_int(slotword.KEY, slotword.pack(keep, trial, slotword.SURE, place))
         firmware.confirm(firmware.slots()[0])
     state.set_int(slotword.KEY, slotword.pack(app["place"] if app else keep))

@@ -54,15 +54,26 @@ class Update:
             desk = None
             ondemand.release(*names)
 
+    async def previous(self, kind):
+        """Back to what ran before; Refused when there is nothing."""
+        await self._do("previous", kind)
+        self._start()
+
     async def over(self, kept):
         """Tells of an end."""
         self._do("over", kept)
         await self.tell()
+        await self._say("up/birth", self.runtime.birth)
 
     async def tell(self):
-        """Publishes the report, if there is a connection; the next one does it anyway."""
-        if self.runtime.session.connected():
+        """Publishes the report."""
+        await self._say("up/update", lambda: self._do("document"))
+
+    async def _say(self, topic, make):
+        """Publishes a document, if there is a connection; the next one does it anyway."""
+        session = self.runtime.session
+        if session.connected():
             try:
-                await self.runtime.session.publish("up/update", self._do("document"), 1, True)
+                await session.publish(topic, make(), 1, True)
             except LinkError:
                 pass  # the connection has ended

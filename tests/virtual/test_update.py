@@ -99,3 +99,47 @@ def test_one_that_crashes_is_reverted_and_not_tried_again(world: World) -> None:
         assert world.documents("up/birth")[-1]["app"] == "1.0.0"
         report = update(world, board, path, state="refused")
         assert report["code"] == "update-condemned"
+
+
+def command(world: World, board: Board, name: str, **args: Any) -> dict[str, Any]:
+    world.command("dev", name, 1 << 32, **args)
+    before = len(world.documents("up/reply"))
+    board.resume(lambda: len(world.documents("up/reply")) > before)
+    return world.documents("up/reply")[-1]
+
+
+def test_the_previous_application_comes_back_without_a_download(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        world.server.requests.clear()
+        assert command(world, board, "previous", kind="app")["status"] == "ok"
+        board.run(LONG_S)
+        assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        assert [event["app"] for event in world.events("update")[:2]] == ["1.1.0", "1.0.0"]
+        # The assignment still stands, and does not bring it back.
+        assert world.reports()[-1]["code"] == "update-condemned"
+        assert not [request for request in world.server.requests if ".app" in request]
+        # And once more back: a person may.
+        assert command(world, board, "previous", kind="app")["status"] == "ok"
+        board.run(LONG_S)
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+
+
+def test_the_previous_firmware_comes_back(world: World) -> None:
+    path = world.add_firmware("1.1.0", security=1)
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        assert command(world, board, "previous", kind="firmware")["code"] == "firmware-image"
+        assert command(world, board, "previous", kind="app")["code"] == "update-none"
+        assert command(world, board, "previous", kind="x")["code"] == "update-kind"
+        update(world, board, path)
+        assert world.documents("up/birth")[-1]["release"] == "1.1.0"
+        # The floor has moved with the confirmation.
+        assert command(world, board, "previous", kind="firmware")["code"] == "update-security"
+        two = world.add_firmware("1.2.0", security=1)
+        update(world, board, two)
+        assert command(world, board, "previous", kind="firmware")["status"] == "ok"
+        board.run(LONG_S)
+        assert world.documents("up/birth")[-1]["release"] == "1.1.0"

@@ -11,6 +11,7 @@ LOADED = (
     "update.here",
     "update.pack",
     "update.bundle",
+    "update.manifest",
     "update.previous",
     "update.updater",
     "update.order",

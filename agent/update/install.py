@@ -23,12 +23,12 @@ from agent.update.payload.remote import Remote
 _DEADLINE_S = const(7200)
 _KEEP = const(16)  # frames of 8 KB between two notes of progress: a dozen writes for a firmware
 _SECTOR = const(4096)
+_NONE = (b"\xff", 0, b"", 0)  # comes after every path
 
 
 async def application(job, place, offer):
     """Makes slot number `place` the one that the offer names."""
-    path = slotword.pack_path(place)
-    if await pack.holds(path, offer["sha256"], job.pause):
+    if await pack.holds(slotword.pack_path(place), offer["sha256"], job.pause):
         return
     left = [0]
 
@@ -40,28 +40,37 @@ async def application(job, place, offer):
     reader = Reader(write)
     http = job.site.http(_DEADLINE_S)
     fetch = job.fetching(Remote(http, offer["url"], offer["length"]).fetch)
-    maker = running = None
+    maker = new = running = None
     try:
         bundle = Bundle(offer, fetch)
         await bundle.open()
         maker = pack.Maker(slotword.NAMES[place], bundle, job.pause)
         kept = await maker.begin()
+        new = pack.Pack(maker.new)
         running = _running(job.runtime.slot)
-        total = sum([row[1] for row in bundle.rows])
-        done = sum([row[1] for row in bundle.rows[:kept]])
-        for row in bundle.rows[kept:]:
-            await job.show("fetching", done, total)
-            if not await _copy(job, maker, running, row):
-                left[0] = row[1]
-                await _file(reader, fetch, row)
-            done += row[1]
+        old = running.rows() if running else iter(())
+        number = done = 0
+        known = None
+        for path, size, digest, _ in new.rows():
+            await job.show("fetching", done, bundle.size)
+            while known is None or known[0] < path:
+                known = next(old, _NONE)
+            if number < kept:
+                pass
+            elif known[:3] == (path, size, digest):
+                await _copy(job, maker, running, known)
+            elif size:
+                left[0] = size
+                await _file(reader, fetch, bundle, number, size, unhexlify(digest))
+            done += size
+            number += 1
     finally:
         await http.close()
-        if maker:
-            maker.close()
-        if running:
-            running.close()
-    reader = None
+        for one in (new, running, maker):
+            if one:
+                one.close()
+    reader = bundle = new = running = None
+    gc.collect()
     await maker.finish()
 
 
@@ -74,31 +83,24 @@ def _running(slot):
 
 
 async def _copy(job, maker, running, row):
-    """Takes a file from the pack that runs, if it is the same there."""
-    for known, at in running.places() if running else ():
-        if known[1:3] == row[1:3]:
-            running.seek(at)
-            left = row[1]
-            while left:
-                data = running.read(min(left, _SECTOR))
-                if not data:
-                    raise StorageError("fs-read", running.path)
-                maker.write(data)
-                left -= len(data)
-                await job.pause()
-            return True
-    return False
+    async def take(data):
+        maker.write(data)
+        await job.pause()
+
+    _, size, _, at = row
+    if await running.pieces(at, size, take) != size:
+        raise StorageError("fs-read", running.path)
 
 
-async def _file(reader, fetch, row):
-    _, size, digest, start, packed = row
+async def _file(reader, fetch, bundle, number, size, digest):
+    start, packed = bundle.start(number), bundle.packed(number)
 
     async def part(offset, buffer):
         if offset >= packed:
             return 0
         return await fetch(start + offset, buffer[: packed - offset])
 
-    await reader.open(part, packed, size, unhexlify(digest))
+    await reader.open(part, packed, size, digest)
     while await reader.step(part):
         pass
 

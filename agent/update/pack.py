@@ -18,78 +18,109 @@ from micropython import const
 
 from agent.errors import Refused, StorageError
 from agent.storage import files
-from agent.update.bundle import rows
+from agent.update import manifest
 
 _HEAD = "<4sII"
 _HEAD_SIZE = const(12)
-_PIECE = const(4096)
+_PIECE = const(2048)
+_START = const(96)
 _SPARE = const(32768)  # bytes that stay free for records, events, metadata
 _SYNC = const(32768)  # written between two syncs: what a cut may cost
 
 
 class Pack:
-    """The pack at `path`, open for reading; Refused("pack-damaged") where there is none."""
+    """The pack at `path`, open for reading; Refused("pack-damaged") where there is none.
+
+    Attributes: version, security, content (SHA-256 of the manifest in hex).
+    """
 
     def __init__(self, path):
         self.path = path
-        self._file = None
+        self._file = self._second = None
         try:
             self._file = open(path, "rb")
-            magic, length, crc = struct.unpack(_HEAD, self._file.read(_HEAD_SIZE))
-            self.manifest = self._file.read(length)
-        except (OSError, ValueError):
+            self._look()
+        except (OSError, ValueError, Refused):
             self.close()
             raise Refused("pack-damaged", path)
-        if magic != b"FLPK" or crc32(self.manifest) != crc:
-            self.close()
-            raise Refused("pack-damaged", path)
-        self.rows = rows(self.manifest)
-        self.content = hexlify(sha256(self.manifest).digest()).decode()
+
+    def _look(self):
+        magic, self._length, crc = struct.unpack(_HEAD, self._file.read(_HEAD_SIZE))
+        if magic != b"FLPK":
+            raise ValueError()
+        found = sha256()
+        checked = 0
+        left = self._length
+        while left:
+            data = self._file.read(min(left, _PIECE))
+            if not data:
+                raise ValueError()
+            if left == self._length:
+                self.version, self.security = manifest.facts(data[:_START])
+            found.update(data)
+            checked = crc32(data, checked)
+            left -= len(data)
+        if checked != crc:
+            raise ValueError()
+        self.content = hexlify(found.digest()).decode()
 
     def close(self):
-        if self._file:
-            self._file.close()
+        for file in (self._file, self._second):
+            if file:
+                file.close()
+        self._file = self._second = None
 
-    def places(self):
-        """[(row, where its file begins)]."""
-        at = _HEAD_SIZE + len(self.manifest)
-        for row in self.rows:
-            yield row, at
-            at += row[1]
+    def rows(self):
+        """Generator of (path, size, SHA-256 in hex, where the file begins)."""
+        if self._second is None:
+            self._second = open(self.path, "rb")
+        self._second.seek(_HEAD_SIZE)
+        left = [self._length]
 
-    def seek(self, at):
+        def read(count):
+            data = self._second.read(min(count, left[0]))
+            left[0] -= len(data)
+            return data
+
+        at = _HEAD_SIZE + self._length
+        for path, size, digest in manifest.rows(read):
+            yield path, size, digest, at
+            at += size
+
+    async def pieces(self, at, size, take):
+        """Hands the bytes to `take` in pieces; how many there were."""
         self._file.seek(at)
-
-    def read(self, count):
-        try:
-            return self._file.read(count)
-        except OSError:
-            raise StorageError("fs-read", self.path)
+        left = size
+        while left:
+            try:
+                data = self._file.read(min(left, _PIECE))
+            except OSError:
+                raise StorageError("fs-read", self.path)
+            if not data:
+                break
+            await take(data)
+            left -= len(data)
+        return size - left
 
     async def right(self, pause):
-        """How many of the first files are right, and where they end."""
+        """How many of the first files are right, where they end, and whether that is all."""
         done = 0
-        end = _HEAD_SIZE + len(self.manifest)
-        self.seek(end)
-        for row in self.rows:
-            found = sha256()
-            left = row[1]
-            while left:
-                data = self.read(min(left, _PIECE))
-                if not data:
-                    return done, end
-                found.update(data)
-                left -= len(data)
-                await pause()
-            if hexlify(found.digest()).decode() != row[2]:
-                return done, end
-            done += 1
-            end += row[1]
-        return done, end
+        end = _HEAD_SIZE + self._length
+        found = None
 
-    async def whole(self, pause):
-        done, _ = await self.right(pause)
-        return done == len(self.rows) and not self.read(1)
+        async def take(data):
+            found.update(data)
+            await pause()
+
+        for _, size, digest, at in self.rows():
+            found = sha256()
+            count = await self.pieces(at, size, take)
+            if count != size or hexlify(found.digest()) != digest:
+                return done, end, False
+            done += 1
+            end += size
+        self._file.seek(end)
+        return done, end, not self._file.read(1)
 
 
 async def holds(path, content, pause):
@@ -99,29 +130,28 @@ async def holds(path, content, pause):
     except Refused:
         return False
     try:
-        return found.content == content and await found.whole(pause)
+        return found.content == content and (await found.right(pause))[2]
+    except (Refused, StorageError):
+        return False
     finally:
         found.close()
 
 
 def known(path):
     """(version, SHA-256 of the manifest in hex, security) of a pack; ("", "", 0) of none."""
-    import json
-
     try:
         found = Pack(path)
     except Refused:
         return "", "", 0
     found.close()
-    document = json.loads(found.manifest)
-    return str(document.get("version", "")), found.content, document.get("security", 0)
+    return found.version, found.content, found.security
 
 
 class Maker:
     """Makes the slot `name` ("a" or "b") a pack of the bundle's manifest."""
 
     def __init__(self, name, bundle, pause):
-        self._new = "/slots/" + name + ".new"
+        self.new = "/slots/" + name + ".new"
         self._old = "/slots/" + name + ".pack"
         self._bundle = bundle
         self._pause = pause
@@ -133,31 +163,33 @@ class Maker:
         bundle = self._bundle
         kept = end = 0
         try:
-            found = Pack(self._new)
+            found = Pack(self.new)
         except Refused:
             found = None
         if found:
             if found.content == bundle.content:
-                kept, end = await found.right(self._pause)
+                kept, end, _ = await found.right(self._pause)
             found.close()
-        size = _HEAD_SIZE + len(bundle.manifest) + sum([row[1] for row in bundle.rows])
+        size = _HEAD_SIZE + len(bundle.manifest) + bundle.size
         status = os.statvfs("/")
-        free = status[0] * status[3] + _size(self._old) + _size(self._new)
+        free = status[0] * status[3] + _size(self._old) + _size(self.new)
         if size + _SPARE > free:
             raise Refused("update-space", "{} > {}".format(size + _SPARE, free))
         files.make_folder("/slots")
         files.remove(self._old)
         try:
             if kept:
-                self._file = open(self._new, "r+b")
+                self._file = open(self.new, "r+b")
                 self._file.seek(end)
             else:
-                self._file = open(self._new, "wb")
+                self._file = open(self.new, "wb")
                 head = struct.pack(_HEAD, b"FLPK", len(bundle.manifest), crc32(bundle.manifest))
                 self._file.write(head)
                 self._file.write(bundle.manifest)
+                self._file.flush()
         except OSError as e:
-            raise _error(e, self._new)
+            raise _error(e, self.new)
+        bundle.manifest = None
         return kept
 
     def write(self, data):
@@ -168,7 +200,7 @@ class Maker:
                 self._unsynced = 0
                 self._file.flush()
         except OSError as e:
-            raise _error(e, self._new)
+            raise _error(e, self.new)
 
     def close(self):
         file, self._file = self._file, None
@@ -176,16 +208,16 @@ class Maker:
             try:
                 file.close()
             except OSError as e:
-                raise _error(e, self._new)
+                raise _error(e, self.new)
 
     async def finish(self):
         """All files are right in flash: the pack gets its name."""
         self.close()
-        if not await holds(self._new, self._bundle.content, self._pause):
-            files.remove(self._new)
-            raise StorageError("update-flash", self._new)
+        if not await holds(self.new, self._bundle.content, self._pause):
+            files.remove(self.new)
+            raise StorageError("update-flash", self.new)
         try:
-            os.rename(self._new, self._old)
+            os.rename(self.new, self._old)
         except OSError as e:
             raise _error(e, self._old)
 

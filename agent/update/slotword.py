@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The number in NVS by which boot.py chooses the application's slot: one write switches.
 
-From its lowest bit: the slot to keep (2 bits; 0 factory, 1 a, 2 b), the slot on trial (2 bits; 0
-none, 1 a, 2 b, 3 factory), how often that was booted (4 bits), the firmware that it needs (3 bits: 1 + the number of
-the app partition, 0 for any). While another firmware runs, the slot to keep is chosen. Booted
-`SURE` times means that it was found healthy, and only its firmware has yet to be confirmed.
+From its lowest bit: the slot to keep (2 bits; 0 factory, 1 a, 2 b), the slot on trial (2 bits;
+0 none, 1 a, 2 b, 3 factory), how often that was booted (4 bits), the firmware that it needs (3
+bits: 1 + the number of the app partition, 0 for any). While another firmware runs, the slot to
+keep is chosen. Booted `SURE` times means that it was found healthy, and only its firmware has yet
+to be confirmed.
 """
 
 from micropython import const

@@ -27,6 +27,7 @@ _LOADED = (
     "update.here",
     "update.install",
     "update.bundle",
+    "update.manifest",
     "update.pack",
     "update.slotword",
     "update.firmware",

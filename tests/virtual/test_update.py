@@ -19,21 +19,6 @@ def world() -> World:
     return World()
 
 
-def run_until(board: Board, seconds: float, holds: Any) -> bool:
-    """Runs through resets until `holds()`, for at most so many virtual seconds."""
-    end = board.now + seconds
-    while board.now < end:
-        if board.alive:
-            outcome = board.resume(holds) if not holds() else None
-        else:
-            outcome = board.boot(holds)
-        if holds():
-            return True
-        if outcome is not None and outcome.reason in ("bricked", "corrupt-filesystem"):
-            return False
-    return False
-
-
 def update(world: World, board: Board, *targets: str, state: str = "confirmed") -> dict[str, Any]:
     """Assigns and lets the board run until the report says so."""
     world.publish()

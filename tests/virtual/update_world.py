@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from tuf_repository import ONLINE, Repository
@@ -20,10 +21,11 @@ from fleetling.simboard.chip import stock
 from fleetling.simboard.inprocess import Board
 from fleetling.simboard.inprocess.web import FileServer
 
-__all__ = ["WAIT", "World", "app", "firmware"]
+__all__ = ["WAIT", "World", "app", "firmware", "run_until"]
 
 HOST = "updates.lan"
 WAIT = {"trial_s": 60}
+STEP_S = 5.0
 CHIP = {"chip": "esp32", "boards": ["ESP32_GENERIC-OTA"]}
 
 
@@ -42,6 +44,17 @@ def firmware(version: str, size: int = 60_000) -> bytes:
         for n in range(size // 32)
     )
     return bytes(stock.build_app(version=version, body=body))
+
+
+def run_until(board: Board, seconds: float, holds: Callable[[], bool]) -> bool:
+    """Runs through resets until `holds()`, for at most so many virtual seconds."""
+    end = board.now + seconds
+    while board.now < end and not holds():
+        if board.alive:
+            board.resume(min(STEP_S, end - board.now))
+        else:
+            board.boot(min(STEP_S, end - board.now))
+    return holds()
 
 
 class World(VirtualFleet):

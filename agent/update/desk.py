@@ -26,6 +26,7 @@ LOADED = (
     "storage.files",
     "storage.records",
 )
+_LEAN_S = 600  # without an assignment that long, the application comes back
 _TRIAL = ("update.trial", "update.switch", "update.here", "update.pack", "update.bundle")
 
 
@@ -33,7 +34,11 @@ def settled(wing):
     """How the last life has left things: "trial", "back" or ""."""
     from agent.update import record, settle
 
-    before = record.load()["state"]
+    kept = record.load()
+    before = kept["state"]
+    if kept.pop("lean", False):
+        record.save(kept)
+        wing.lean = True
     found = settle.settle(wing.runtime)
     kept = record.load()
     if kept["state"] != before and kept["state"] in record.OVER:
@@ -83,6 +88,12 @@ async def run(wing, task):
         await trial.run(wing, task, wing.trial == "back")
         wing.trial = trial = ""
         ondemand.release(*_TRIAL)
+    if wing.lean:
+        until = wing.runtime.board.uptime_s() + _LEAN_S
+        while wing.order is None and wing.runtime.board.uptime_s() < until:
+            await task.sleep(1)
     from agent.update import updater
 
     await updater.run(wing, task)
+    if wing.lean:
+        await updater.end_lean(wing)

@@ -80,16 +80,3 @@ def facts(head):
     if not found or not also or not security or security.strip(b"0123456789"):
         raise Refused("bundle-manifest", "start")
     return version.decode(), int(security)
-
-
-class Reader:
-    """`read` for a manifest in memory."""
-
-    def __init__(self, data):
-        self._data = data
-        self._at = 0
-
-    def read(self, count):
-        piece = bytes(self._data[self._at : self._at + count])
-        self._at += len(piece)
-        return piece

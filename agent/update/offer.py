@@ -30,8 +30,8 @@ def read(target, url):
     if kind not in KINDS:
         raise Refused("update-custom", "kind")
     offer["kind"] = kind
-    for key in ("security", "size", "built"):
-        value = custom.get(key)
+    for key in ("security", "size", "built", "bytes"):
+        value = custom.get(key, 0 if kind == "firmware" and key == "bytes" else None)
         if type(value) is not int or not 0 <= value < 0x80000000:
             if key != "built" or type(value) is not int or not 0 <= value <= 0xFFFFFFFF:
                 raise Refused("update-custom", key)
@@ -43,7 +43,7 @@ def read(target, url):
     offer["sha256"] = _digest(custom.get("sha256"), "sha256")
     offer["base"] = _digest(custom["base"], "base") if "base" in custom else None
     offer["requires"] = _requires(custom.get("requires", {}))
-    for key, default in (("chip", ""), ("boards", []), ("mpy", None), ("bytes", 0)):
+    for key, default in (("chip", ""), ("boards", []), ("mpy", None)):
         value = custom.get(key, default)
         if default is not None and not isinstance(value, type(default)):
             raise Refused("update-custom", key)

@@ -170,27 +170,41 @@ class Maker:
             if found.content == bundle.content:
                 kept, end, _ = await found.right(self._pause)
             found.close()
-        size = _HEAD_SIZE + len(bundle.manifest) + bundle.size
+        size = _HEAD_SIZE + bundle.length + bundle.size
         status = os.statvfs("/")
         free = status[0] * status[3] + _size(self._old) + _size(self.new)
         if size + _SPARE > free:
             raise Refused("update-space", "{} > {}".format(size + _SPARE, free))
         files.make_folder("/slots")
+        if not kept:
+            await self._head()
         files.remove(self._old)
         try:
-            if kept:
-                self._file = open(self.new, "r+b")
-                self._file.seek(end)
-            else:
-                self._file = open(self.new, "wb")
-                head = struct.pack(_HEAD, b"FLPK", len(bundle.manifest), crc32(bundle.manifest))
-                self._file.write(head)
-                self._file.write(bundle.manifest)
-                self._file.flush()
+            self._file = open(self.new, "r+b")
+            self._file.seek(end or _HEAD_SIZE + bundle.length)
         except OSError as e:
             raise _error(e, self.new)
-        bundle.manifest = None
         return kept
+
+    async def _head(self):
+        """Writes head and manifest, of which the head comes last."""
+        bundle = self._bundle
+        try:
+            with open(self.new, "wb") as file:
+                file.write(bytes(_HEAD_SIZE))
+                crc = await bundle.manifest(file.write)
+                file.seek(0)
+                file.write(struct.pack(_HEAD, b"FLPK", bundle.length, crc))
+            new = Pack(self.new)
+            try:
+                bundle.check(new.rows())
+            finally:
+                new.close()
+        except OSError as e:
+            raise _error(e, self.new)
+        except Refused:
+            files.remove(self.new)
+            raise
 
     def write(self, data):
         try:

@@ -12,7 +12,6 @@ from micropython import const
 
 from agent import ondemand
 from agent.errors import AgentError, Refused
-from agent.update import order as orders
 from agent.update import record as records
 
 _ATTEMPTS = const(8)
@@ -25,7 +24,9 @@ _LOADED = (
     "update.site",
     "update.rules",
     "update.here",
-    "update.install",
+    "update.install_app",
+    "update.install_firmware",
+    "update.order",
     "update.bundle",
     "update.manifest",
     "update.pack",
@@ -46,6 +47,7 @@ _LOADED = (
     "storage.records",
     "storage.files",
 )
+_DECIDED = ("update.rules", "update.here", "update.offer", "update.order", "update.firmware")
 
 
 class Changed(Exception):
@@ -125,6 +127,8 @@ class Job:
             finally:
                 self._release()
             attempt += 1
+            if error.code == "update-memory" and not self.wing.lean:
+                await self._make_room(record)
             if attempt == _ATTEMPTS:
                 await self._finish(record, "failed", error)
                 return
@@ -147,8 +151,19 @@ class Job:
         await self._until_allowed()
         await self._switch(record)
 
+    async def _make_room(self, record):
+        """Starts again without the application, as soon as the board may be reset."""
+        from agent.leave import leave
+
+        await self._until_allowed()
+        record["lean"] = True
+        records.save(record)
+        await leave(self.runtime.session, self.runtime.supervisor, "update-memory", record["id"])
+
     async def _until_due(self):
         """Until it may begin: not before it is told to, and not with all the others."""
+        from agent.update import order as orders
+
         clock = self.runtime.clock
         await self.show("assigned")
         first = self.order["not_before"]
@@ -191,18 +206,28 @@ class Job:
             await self._finish(record, "idle", Refused("same"))
             return False
         parts = [here.part(self.runtime, offer) for offer in chosen]
-        from agent.update import install  # only now: the repository's code has made room
-
+        here = rules = facts = None
+        ondemand.release(*_DECIDED)
         if record["id"] != self.order["id"] or not _same(record["parts"], parts):
             records.begin(record, self.order["id"], parts)
         for i in range(len(parts)):
-            part, offer = parts[i], chosen[i]
-            if part["kind"] == "app":
-                await install.application(self, part["place"], offer)
-            else:
-                await install.firmware(self, offer, _delta(found, offer))
+            await self._install(parts[i], chosen[i], found)
         records.forget_progress()
         return True
+
+    async def _install(self, part, offer, found):
+        self._tidy()
+        if part["kind"] == "app":
+            from agent.update.payload.reader import Reader
+
+            reader = Reader(frame=4096)  # before the rest, while memory lies in one piece
+            from agent.update import install_app
+
+            await install_app.install(self, part["place"], offer, reader)
+        else:
+            from agent.update import install_firmware
+
+            await install_firmware.install(self, offer, _delta(found, offer))
 
     async def _look(self, base):
         from agent.update import catalogue
@@ -216,6 +241,8 @@ class Job:
 
     async def _until_allowed(self):
         """Until the board may be reset."""
+        from agent.update import order as orders
+
         runtime = self.runtime
         while True:
             busy = runtime.supervisor.busy
@@ -260,6 +287,9 @@ class Job:
 
     def _release(self):
         self.site = None
+        self._tidy()
+
+    def _tidy(self):
         ondemand.release(*_LOADED)
         gc.collect()
 
@@ -289,3 +319,10 @@ async def run(wing, task):
             if not wing.live or wing.live["why"] != "requires":
                 wing.live = None
             await wing.tell()
+
+
+async def end_lean(wing):
+    """With the application again."""
+    from agent.leave import leave
+
+    await leave(wing.runtime.session, wing.runtime.supervisor, "update-over", "")

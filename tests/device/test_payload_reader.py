@@ -104,7 +104,7 @@ async def test_a_step_that_failed_is_tried_again():
             raise StorageError("flash-write")
         world.write(offset, sector)
 
-    reader._write = write
+    reader.write = write
     failed = 0
     going = True
     while going:

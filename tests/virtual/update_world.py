@@ -114,6 +114,7 @@ class World(VirtualFleet):
             "security": security,
             "size": len(manifest),
             "sha256": hashlib.sha256(manifest).hexdigest(),
+            "bytes": sum(map(len, slot.values())) - len(manifest),
         }
         self.add(path, pack_app(slot), {**facts, **custom})
         return path

@@ -33,14 +33,15 @@ _STATE = "<IIIiIIIB"
 
 
 class Reader:
-    def __init__(self, write, read_base=None, frame=_FRAME, window=_WINDOW):
-        """`write(offset, sector)` gets each 4096 bytes, the last padded with 0xFF.
+    def __init__(self, write=None, read_base=None, frame=_FRAME, window=_WINDOW):
+        """`write(offset, sector)` gets each 4096 bytes, the last padded with 0xFF; it may be set
+        later, since the sooner the buffers are there, the better.
 
         `read_base(offset, buffer)` fills the buffer from the running image; without it deltas
         are refused. `frame` and `window` bound what is accepted, and with it the heap:
         frame + 4096 + 1024 (with a base) + (1 << window) + about 1500 bytes.
         """
-        self._write = write
+        self.write = write
         self._packed = io.BytesIO(bytes(frame))
         self._packed.write(b"\3\0")  # the shortest DEFLATE stream; the copy is made by writing
         gc.collect()
@@ -189,7 +190,7 @@ class Reader:
                 self._patch.fill(self._take, out, at)
             for i in range(count, header.SECTOR):
                 sector[i] = 0xFF
-            self._write(at, sector)
+            self.write(at, sector)
             yield
         if end == self.header.size and self.header.kind == header.DELTA:
             self._patch.finish(self._take)

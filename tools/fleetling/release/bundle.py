@@ -20,6 +20,7 @@ __all__ = ["FILES", "LONGEST_MANIFEST", "LONGEST_PATH", "pack_app", "unpack_app"
 FILES = 128
 LONGEST_MANIFEST = 16384
 LONGEST_PATH = 64
+FRAME = 4096
 
 _HEAD = struct.Struct("<4sBxxxII")
 _WORD = struct.Struct("<I")
@@ -49,7 +50,7 @@ def pack_app(files: dict[str, bytes]) -> bytes:
             f"takes ({FILES}, {LONGEST_MANIFEST:,}).",
             "Put several modules into one file, or leave out what the board does not need.",
         )
-    payloads = [payload.pack(files[path]) if size else b"" for path, size, _ in rows]
+    payloads = [payload.pack(files[path], frame=FRAME) if size else b"" for path, size, _ in rows]
     head = _HEAD.pack(_MAGIC, _VERSION, len(manifest), len(rows))
     head += b"".join(_WORD.pack(len(each)) for each in payloads)
     bundle = head + _WORD.pack(zlib.crc32(head)) + manifest + b"".join(payloads)

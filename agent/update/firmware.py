@@ -85,6 +85,10 @@ class Slot:
                 await pause()
         return found.digest()
 
+    async def holds(self, content, length, pause):
+        """Whether it is the image with this SHA-256 (hex)."""
+        return text(await self.digest(length, pause)) == content
+
     def choose(self):
         """The bootloader starts this one next; it checks the whole image first."""
         try:

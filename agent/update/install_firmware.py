@@ -13,9 +13,9 @@ from binascii import unhexlify
 
 from micropython import const
 
-from agent.errors import LinkError, Refused
+from agent.errors import LinkError, Refused, StorageError
 from agent.update import record
-from agent.update.firmware import slots, text
+from agent.update.firmware import slots
 from agent.update.payload.reader import Reader
 from agent.update.payload.remote import Remote
 
@@ -28,6 +28,8 @@ async def install(job, whole, delta):
     running, other = slots()
     if whole["size"] > other.size:
         raise Refused("firmware-size", "{} > {}".format(whole["size"], other.size))
+    if await other.holds(whole["sha256"], whole["size"], job.pause):
+        return  # by an earlier attempt, or from before
     try:
         await _firmware(job, delta or whole, running, other)
     except Refused as e:
@@ -68,9 +70,9 @@ async def _firmware(job, offer, running, other):
         await http.close()
         reader = fetch = None
         gc.collect()
-    if text(await other.digest(offer["size"], job.pause)) != content:
+    if not await other.holds(content, offer["size"], job.pause):
         record.forget_progress()
-        raise Refused("update-flash", other.label)
+        raise StorageError("update-flash", other.label)
     if other.length() > offer["size"] or other.chip() != running.chip():
         raise Refused("firmware-image", other.label)
 

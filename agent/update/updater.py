@@ -11,13 +11,15 @@ import gc
 from micropython import const
 
 from agent import ondemand
-from agent.errors import AgentError, Refused
+from agent.errors import AgentError, LinkError, Refused
 from agent.update import record as records
 
 _ATTEMPTS = const(8)
 _FIRST_PAUSE_S = const(10)
 _LONGEST_PAUSE_S = const(1800)
 _STEP_S = const(5)
+_BROKEN = const(5)  # connections in a row that brought nothing
+_BREAKS = ("http-closed", "http-slow", "tcp-failed", "tls-closed")
 _TELL_S = const(5)  # between two reports of progress
 _LEAST_HEAP = const(40960)  # bytes free before anything is loaded for it
 _LOADED = (
@@ -75,13 +77,22 @@ class Job:
         await self._task.sleep(0)
 
     def fetching(self, fetch):
-        """The same `fetch`, with a look at whether it is still wanted before each call."""
+        """The same `fetch`, which looks before each call whether it is still wanted, and goes on
+        where a connection broke, as long as each brings something."""
 
         async def watched(offset, buffer):
-            self._task.alive()
-            if self.wing.order is not self.order:
-                raise Changed()
-            return await fetch(offset, buffer)
+            broken = 0
+            while True:
+                self._task.alive()
+                if self.wing.order is not self.order:
+                    raise Changed()
+                try:
+                    return await fetch(offset, buffer)
+                except LinkError as e:
+                    broken += 1
+                    if broken == _BROKEN or e.code not in _BREAKS:
+                        raise
+                await self._task.sleep(1 << broken)
 
         return watched
 

@@ -65,7 +65,8 @@ class Update:
         """Tells of an end."""
         self._do("over", kept)
         await self.tell()
-        await self._say("up/birth", self.runtime.birth)
+        if kept["state"] == "confirmed":
+            await self._say("up/birth", self.runtime.birth)
 
     async def tell(self):
         """Publishes the report."""

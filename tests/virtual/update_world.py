@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import struct
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from tuf_repository import ONLINE, Repository
 
 from fleetling import device
 from fleetling.demo.virtual import BASE, START, VirtualFleet
-from fleetling.image.flash import build_flash, first_files
+from fleetling.image.flash import build_flash
 from fleetling.image.nvs import Provision, build_nvs
 from fleetling.release import payload
 from fleetling.release.bundle import pack_app
@@ -57,6 +59,31 @@ def run_until(board: Board, seconds: float, holds: Callable[[], bool]) -> bool:
     return holds()
 
 
+@cache
+def _small(source: bytes) -> bytes:
+    """The module without comments and docstrings: as sources, three slots would not fit."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or len(body) < 2 or not isinstance(body[0], ast.Expr):
+            continue
+        if isinstance(body[0].value, ast.Constant):
+            del body[0]
+    return ast.unparse(tree).encode()
+
+
+def slot_of(
+    version: str, files: dict[str, bytes] | None = None, security: int = 0
+) -> dict[str, bytes]:
+    """A slot's files, the agent's without its comments."""
+    made = device.slot_files(version, files, compiled=False)
+    made = {
+        path: _small(data) if path.startswith("agent/") else data for path, data in made.items()
+    }
+    del made[device.MANIFEST]
+    return {**made, device.MANIFEST: device.manifest(version, made, security)}
+
+
 class World(VirtualFleet):
     """A fleet with a repository. `publish` puts what was added on the server."""
 
@@ -85,7 +112,10 @@ class World(VirtualFleet):
         flash = build_flash(
             firmware=image or firmware("1.0.0"),
             nvs=build_nvs(self.provision()),
-            files=first_files("1.0.0", files if files is not None else app(), compiled=False),
+            files={
+                **device.board_files(),
+                "slots/factory.pack": device.pack(slot_of("1.0.0", files or app())),
+            },
         )
         return Board(flash, seed=1, net=self.net, air=self.air, unix=START, **options)
 
@@ -105,7 +135,7 @@ class World(VirtualFleet):
         **custom: Any,
     ) -> str:
         """Adds an application's release; its path."""
-        slot = device.slot_files(version, files or app(version), compiled=False, security=security)
+        slot = slot_of(version, files or app(version), security)
         manifest = slot["manifest.json"]
         path = f"pump/{version}.app"
         facts = {
@@ -120,7 +150,12 @@ class World(VirtualFleet):
         return path
 
     def add_firmware(
-        self, version: str, image: bytes | None = None, base: bytes | None = None, **custom: Any
+        self,
+        version: str,
+        image: bytes | None = None,
+        base: bytes | None = None,
+        more: dict[str, Any] | None = None,
+        **custom: Any,
     ) -> str:
         """Adds a firmware's release, and a delta from `base`; the path of the whole."""
         image = image if image is not None else firmware(version)
@@ -131,6 +166,7 @@ class World(VirtualFleet):
             "sha256": hashlib.sha256(image).hexdigest(),
             **CHIP,
             **custom,
+            **(more or {}),
         }
         path = f"esp32/{version}.fw"
         self.add(path, payload.pack(image), facts)

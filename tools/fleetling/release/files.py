@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Files on the disk, each whole or not there, in an order that a cut keeps."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["move", "remove", "write_whole"]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes or replaces a file; on the disk under its name when this returns."""
+    _folder(path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # What a web server is to read, others may read; private folders keep the rest.
+        new.chmod(0o644)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def move(path: Path, to: Path) -> None:
+    """Moves a file within one file system."""
+    _folder(to.parent)
+    path.replace(to)
+    _sync(to.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file that may be gone already."""
+    path.unlink(missing_ok=True)
+
+
+def _folder(path: Path) -> None:
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

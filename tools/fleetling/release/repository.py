@@ -54,6 +54,12 @@ class Repository(Roles):
         message = self.current(product) if product in self.products() else None
         return dict(message.signed.targets) if message else {}
 
+    def published_delegations(self) -> list[str]:
+        """The products that the published targets role delegates to."""
+        message = self.store.published("targets")
+        delegations = message.signed.delegations if message else None
+        return sorted(delegations.roles or {}) if delegations else []
+
     def image(self, digest: str) -> bytes | None:
         """The app image with this SHA-256 in hex, of a release that is or was here."""
         for product in self.products():

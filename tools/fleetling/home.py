@@ -248,6 +248,41 @@ class Home:
             return prefix + str((self.folder / url.removeprefix(prefix)).resolve())
         return url
 
+    @property
+    def repository(self) -> Path:
+        """The folder of the releases' repository."""
+        value = self._release().get("repository", "repository")
+        if not isinstance(value, str) or not value:
+            raise FleetlingError(
+                f"{self.folder / SETTINGS}: release.repository is {value!r}", "Give a folder."
+            )
+        return self.folder / value
+
+    def expiry(self) -> dict[str, int]:
+        """How many days signatures of releases are good for, by role, where it is set."""
+        found = self._release().get("expiry", {})
+        sound = isinstance(found, dict) and all(
+            role in (*OFFLINE_ROLES, *ONLINE_ROLES) and type(days) is int and 0 < days <= 3650
+            for role, days in found.items()
+        )
+        if not sound:
+            raise FleetlingError(
+                f"{self.folder / SETTINGS}: release.expiry is {found!r}",
+                "Give 1 to 3650 days to each of root, targets, snapshot, timestamp.",
+            )
+        return dict(found)
+
+    def _release(self) -> dict[str, Any]:
+        found = self.settings.get("release", {})
+        return found if isinstance(found, dict) else {}
+
+    def signing_keys(self, role: str) -> list[Path]:
+        """The files of a role's keys: the first one, and those that `release rotate` made."""
+        secrets = self.folder / "secrets"
+        return [path for path in (secrets / f"{role}.key",) if path.is_file()] + sorted(
+            secrets.glob(f"{role}-????????.key")
+        )
+
     def wifi(self) -> list[tuple[str, str]]:
         """[(ssid, password)] for boards that are given no other."""
         path = self.secret("wifi.json")

@@ -33,6 +33,7 @@ COMMANDS = {
     "hub": "Serve the fleet: sign certificates, keep settings where they belong.",
     "init": "Make a fleet: its authorities, keys and settings.",
     "provision": "Make what boards leave the bench with.",
+    "release": "Build, sign and publish firmware and applications.",
     "reset": "Take devices back to how they left the bench.",
     "sim": "Run a simulated board, with its prompt on a pty.",
     "status": "One board on one screen.",

@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tuf.api.exceptions import LengthOrHashMismatchError
@@ -30,6 +30,7 @@ from fleetling.errors import FleetlingError
 from fleetling.release import payload, versions
 from fleetling.release.bundle import pack_app
 from fleetling.release.limits import check_length
+from fleetling.release.packing import Packed, pack_firmware
 from fleetling.release.roles import DAY, Roles
 from fleetling.release.store import TOP, serialize
 from fleetling.release.words import (
@@ -131,6 +132,7 @@ class Repository(Roles):
         image: bytes,
         *,
         bases: Iterable[bytes] = (),
+        packed: Sequence[Packed] = (),
         built: int | None = None,
         **facts: Any,
     ) -> str:
@@ -138,17 +140,17 @@ class Repository(Roles):
 
         Args:
             bases: images that boards run now.
+            packed: its payloads, where they were made before (`pack_firmware`).
             facts: chip, and if wanted security, boards, requires.
         """
         built = self._built(built)
-        whole = payload.pack(image)
         path = f"{product}/{version}.fw"
-        self.add(path, whole, firmware_words(image, version, built=built, **facts))
-        for base in bases:
-            delta = payload.best(image, base, whole)
-            if delta is not None:
-                words = firmware_words(image, version, built=built, base=base, **facts)
-                self.add(f"{product}/{version}.{words['base'][:16]}.delta", delta, words)
+        for each in packed or pack_firmware(image, bases):
+            words = firmware_words(image, version, built=built, base=each.base, **facts)
+            if each.base is None:
+                self.add(path, each.data, words)
+            elif each.kept:
+                self.add(f"{product}/{version}.{words['base'][:16]}.delta", each.data, words)
         return path
 
     def yank(self, product: str, version: str, of: str | None = None) -> list[str]:

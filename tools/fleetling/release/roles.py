@@ -34,6 +34,7 @@ __all__ = ["DAY", "EXPIRY", "Roles", "Signed"]
 # what makes a board notice that somebody holds back what is new.
 EXPIRY = {"root": 365, "targets": 180, "snapshot": 14, "timestamp": 3}
 DAY = 86400
+SOON = 1 / 6  # of its life: 60 days of a root's, 30 of a product's
 SIGNATURE = 256  # bytes of metadata, at most
 
 
@@ -316,6 +317,15 @@ class Roles:
     def until(self, role: str) -> datetime:
         """When what is signed now of a role runs out."""
         return self.now() + timedelta(days=self._days(role))
+
+    def expiring(self) -> list[tuple[str, int]]:
+        """(role, days) of what is published, signed by hand, and runs out soon."""
+        found = []
+        for role in ("root", "targets", *self.store.published_products()):
+            message = self.store.published(role)
+            if message is not None and self.left(role, message) < SOON:
+                found.append((role, (message.signed.expires - self.now()).days))
+        return found
 
     def left(self, role: str, message: Metadata[Any]) -> float:
         """How much of its life metadata has left: 1 is all of it."""

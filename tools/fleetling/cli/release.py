@@ -111,8 +111,11 @@ def init(given: tuple[str, ...], threshold: tuple[str, ...], folder: Path | None
     more = [(role, keys.load_public(Path(file))) for role, file in _pairs(given, "FILE")]
     least = {role: _number(text) for role, text in _pairs(threshold, "N")}
     paths = {role: place.signing_keys(role)[:1] for role in ROLES}
-    if (place.repository / "metadata").exists():  # before anything is asked
-        raise FleetlingError(f"{place.repository} already holds a repository")
+    if _open(place).current("root") is not None:  # before anything is asked
+        raise FleetlingError(
+            f"{place.repository} already holds a repository",
+            "Nothing was changed. One that was begun: fleetling release sign, then publish.",
+        )
     loaded = iter(_load(path for role in ROLES for path in paths[role]))
     chosen: dict[str, list[keys.CryptoSigner | keys.Key]] = {
         role: [*[next(loaded) for _ in paths[role]], *[key for name, key in more if name == role]]
@@ -391,7 +394,7 @@ def yank(product: str, version: str, kind: str | None, folder: Path | None) -> N
     """Take back the release VERSION of PRODUCT. Boards that have it keep it."""
     for path in _open(home.find(folder)).yank(product, version, kind):
         say(f"{path} goes")
-    say("Staged. Next: fleetling release sign, then fleetling release publish")
+    _next()
 
 
 @command.command()
@@ -421,10 +424,9 @@ def rotate(role: str, given: Path | None, old: str, folder: Path | None) -> None
             path.unlink()
             raise
         say(f"The new key is {path}: keep a copy where no machine reaches it.")
-    say(
-        "Staged. Next: fleetling release sign, then fleetling release publish.\n"
-        "The old key signs once more; remove it when that is published."
-    )
+    _next()
+    once = "The old key signs this once more" if role == "root" else "The old key signs no more"
+    say(f"{once}; remove its file when that is published.")
 
 
 @command.command("verify")
@@ -436,7 +438,7 @@ def verify_(folder: Path | None) -> int:
         say(problem)
     say(
         f"{checked.metadata} files of metadata, {checked.targets} targets, {checked.bytes:,} "
-        f"bytes: {len(checked.problems) or 'no'} problems"
+        f"bytes; problems: {len(checked.problems) or 'none'}"
     )
     return 1 if checked.problems else 0
 

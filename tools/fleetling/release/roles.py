@@ -100,8 +100,11 @@ class Roles:
         """
         signers = [key for row in keys.values() for key in row if isinstance(key, CryptoSigner)]
         made = cls(folder, signers, expiry=expiry, clock=clock)
-        if made.store.root_versions() or made.store.staged_roles():
-            raise FleetlingError(f"{folder} already holds a repository", "Nothing was changed.")
+        if made.current("root") is not None:
+            raise FleetlingError(
+                f"{folder} already holds a repository",
+                "Nothing was changed. One that was begun: fleetling release sign, then publish.",
+            )
         root = Root(expires=made.until("root"), consistent_snapshot=True)
         for role in TOP:
             public = {key.keyid: key for key in map(_public, keys[role])}

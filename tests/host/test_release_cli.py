@@ -78,7 +78,8 @@ def test_the_whole_way(fleet: Path) -> None:
     assert "MicroPython v1.26.0" in shown and "of the slot" in shown
     refused = run("release", "publish", cwd=fleet)
     assert refused.returncode == 1 and "fleetling release sign" in refused.stderr
-    assert "esp32 1: 1 of 1" in said("release", "sign", cwd=fleet, passphrase=PASSPHRASE)
+    shown = said("release", "sign", cwd=fleet, passphrase=PASSPHRASE)
+    assert "+ pump/1.2.0.app" in shown and "esp32 1: 1 of 1" in shown
     assert "Published: targets, esp32, pump" in said("release", "publish", cwd=fleet)
     rows = json.loads(said("release", "list", "--json", cwd=fleet))
     assert [(row["path"], row["state"], row["security"]) for row in rows] == [
@@ -90,7 +91,7 @@ def test_the_whole_way(fleet: Path) -> None:
     assert said("release", "refresh", cwd=fleet) == ""
     assert "pump/1.2.0.app goes" in said("release", "yank", "pump", "1.2.0", cwd=fleet)
     assert "yanking" in said("release", "list", cwd=fleet)
-    said("release", "sign", cwd=fleet, passphrase=PASSPHRASE)
+    assert "- pump/1.2.0.app" in said("release", "sign", cwd=fleet, passphrase=PASSPHRASE)
     said("release", "publish", cwd=fleet)
     again = run(*app, "--version", "1.2.0", cwd=fleet)
     assert again.returncode == 1 and "yanked" in again.stderr
@@ -253,3 +254,15 @@ def test_serving_ends_quietly(fleet: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_without_the_package_it_says_how_to_get_it(fleet: Path) -> None:
+    code = (
+        "import sys; sys.modules['tuf.api.metadata'] = None; sys.argv = ['f', 'release', 'list'];"
+        "from fleetling.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=fleet, check=False
+    )
+    assert done.returncode == 1 and "fleetling[release]" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -21,7 +21,7 @@ from fleetling.errors import FleetlingError
 from fleetling.home import OFFLINE_ROLES, ONLINE_ROLES, Home, write_private
 from fleetling.release import build as builder
 from fleetling.release import keys
-from fleetling.release.listing import releases
+from fleetling.release.listing import changes, releases
 from fleetling.release.packing import Packed
 from fleetling.release.repository import Repository
 from fleetling.release.serve import make_server
@@ -316,6 +316,8 @@ def sign(given: tuple[Path, ...], renew: bool, folder: Path | None) -> None:
     if not pending:
         say("Nothing is staged.")
         return
+    for change in changes(repository):  # before the passphrase is asked for
+        say(f"  {change}")
     wanted = dict.fromkeys(
         path
         for role in pending

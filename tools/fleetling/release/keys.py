@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
-from securesystemslib.signer import CryptoSigner, Key, SSlibKey  # type: ignore[attr-defined]
 
 from fleetling.errors import FleetlingError
+from fleetling.release.authoring import CryptoSigner, Key, SSlibKey
 
 __all__ = [
     "CryptoSigner",

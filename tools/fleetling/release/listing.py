@@ -8,9 +8,10 @@ from typing import Any
 
 from fleetling.release import versions
 from fleetling.release.repository import Repository
+from fleetling.release.store import TOP
 from fleetling.release.words import read_path
 
-__all__ = ["Release", "releases"]
+__all__ = ["Release", "changes", "releases"]
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,17 @@ def releases(repository: Repository) -> list[Release]:
                 )
             )
     return sorted(found, key=lambda row: (row.product, row.kind, versions.order(row.version)))
+
+
+def changes(repository: Repository) -> list[str]:
+    """What the staged versions of the products would change, for who is about to sign them."""
+    found = []
+    for role, message in repository.pending().items():
+        if role in TOP:
+            continue
+        before = repository.store.published(role)
+        old = dict(before.signed.targets) if before else {}
+        new = message.signed.targets
+        found += [f"+ {path}" for path in sorted(new) if old.get(path) != new[path]]
+        found += [f"- {path}" for path in sorted(set(old) - set(new))]
+    return found

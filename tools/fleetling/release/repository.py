@@ -14,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tuf.api.exceptions import LengthOrHashMismatchError
-from tuf.api.metadata import (  # type: ignore[attr-defined]
+from fleetling import device
+from fleetling.errors import FleetlingError
+from fleetling.release import payload, versions
+from fleetling.release.authoring import (
+    LengthOrHashMismatchError,
     Metadata,
     MetaFile,
     Root,
@@ -24,10 +27,6 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
     Targets,
     Timestamp,
 )
-
-from fleetling import device
-from fleetling.errors import FleetlingError
-from fleetling.release import payload, versions
 from fleetling.release.bundle import pack_app
 from fleetling.release.limits import check_length
 from fleetling.release.packing import Packed, pack_firmware

@@ -14,16 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from tuf.api.metadata import (  # type: ignore[attr-defined]
-    DelegatedRole,
-    Delegations,
-    Metadata,
-    Root,
-    Targets,
-)
-
 from fleetling.errors import FleetlingError
 from fleetling.release import versions
+from fleetling.release.authoring import DelegatedRole, Delegations, Metadata, Root, Targets
 from fleetling.release.keys import CryptoSigner, Key
 from fleetling.release.limits import board_limits, check_keys, check_length
 from fleetling.release.store import TOP, Store, parse, serialize

@@ -20,19 +20,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import (  # type: ignore[attr-defined]
+from fleetling.errors import FleetlingError
+from fleetling.release import files
+from fleetling.release.authoring import (
+    JSONSerializer,
     Metadata,
+    RepositoryError,
     Root,
+    SerializationError,
     Snapshot,
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import SerializationError
-from tuf.api.serialization.json import JSONSerializer
-
-from fleetling.errors import FleetlingError
-from fleetling.release import files
 
 __all__ = ["Store", "parse", "serialize"]
 

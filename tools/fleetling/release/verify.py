@@ -17,11 +17,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, TargetFile  # type: ignore[attr-defined]
-from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignore[attr-defined]
-
 from fleetling.errors import FleetlingError
+from fleetling.release.authoring import (
+    DownloadError,
+    DownloadHTTPError,
+    FetcherInterface,
+    Metadata,
+    RepositoryError,
+    TargetFile,
+    Updater,
+    UpdaterConfig,
+)
 from fleetling.release.limits import board_limits, check_keys, check_length
 from fleetling.release.repository import Repository
 from fleetling.release.store import TOP, parse, serialize

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -426,3 +427,97 @@ def test_only_one_changes_a_repository_at_a_time(repository: Repository) -> None
     other = Repository(repository.store.folder, repository.signers.values())
     with repository.store.exclusive(), pytest.raises(FleetlingError, match="Another command"):
         other.refresh()
+
+
+def test_what_was_published_before_a_cut_is_not_published_again(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.add_app("pump", slot("1.0.0"))
+    repository.sign()
+    staged = repository.store.staged
+    shutil.copytree(staged, tmp_path / "first")
+    (repository.store.staged / "metadata/pump.json").unlink()
+    repository.add_app("pump", slot("1.0.0", "by another"))
+    repository.sign()
+    shutil.copytree(staged, tmp_path / "other")
+    repository.publish()
+    before = published(repository)
+    # The cut came behind the timestamp: nothing is left to do.
+    shutil.copytree(tmp_path / "other", staged, dirs_exist_ok=True)
+    assert not repository.publish()
+    assert published(repository) == before
+    # Somebody else has published this version, from another stage.
+    shutil.copytree(tmp_path / "first", staged, dirs_exist_ok=True)
+    with pytest.raises(FleetlingError, match="was published by another"):
+        repository.publish()
+    assert published(repository) == before
+
+
+def test_a_new_root_needs_the_old_keys(repository: Repository) -> None:
+    new = make_signer()
+    repository.rotate("root", new.public_key)
+    old = repository.signers
+    repository.signers = {new.public_key.keyid: new}
+    repository.sign()
+    assert [(each.done, each.complete) for each in repository.signatures()] == [(0, False)]
+    repository.signers = {**old, new.public_key.keyid: new}
+    assert repository.publish() == ["root"]
+
+
+def test_a_staged_file_that_was_damaged_is_not_published(repository: Repository) -> None:
+    path = repository.add_app("pump", slot("1.0.0"))
+    file = repository.store.staged / "targets" / path
+    good = file.read_bytes()
+    before = published(repository)
+    file.write_bytes(good[:-1] + b"x")
+    with pytest.raises(FleetlingError, match="missing or damaged"):
+        repository.publish()
+    assert published(repository) == before
+    file.write_bytes(good)
+    repository.publish()
+    assert not verify(repository).problems
+
+
+def test_a_byte_more_is_found(repository: Repository) -> None:
+    repository.add_app("pump", slot("1.0.0"))
+    repository.publish()
+    for path in [each for each in repository.store.folder.rglob("*.*") if "targets" in str(each)]:
+        good = path.read_bytes()
+        path.write_bytes(good + b"\n")
+        assert verify(repository).problems, path
+        path.write_bytes(good)
+    for path in repository.store.metadata.iterdir():
+        good = path.read_bytes()
+        path.write_bytes(good + b"\n")
+        assert verify(repository).problems, path
+        path.write_bytes(good)
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "folder/file"
+    files.write_whole(path, b"old")
+
+    def cut(*_: object) -> None:
+        raise Cut
+
+    for owner, name in ((os, "fsync"), (Path, "replace")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, cut)
+            with pytest.raises(Cut):
+                files.write_whole(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert [each.name for each in path.parent.iterdir()] == ["file"]
+    files.write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_what_a_cut_left_half_written_goes(repository: Repository) -> None:
+    repository.add_app("pump", slot("1.0.0"))
+    repository.publish()
+    before = published(repository)
+    for folder in ("metadata", "targets/pump", "staged/metadata", "staged/targets"):
+        (repository.store.folder / folder / ".new-1").write_bytes(b"half")
+    assert verify(repository).problems
+    assert not repository.publish()
+    assert published(repository) == before and not verify(repository).problems
+    assert not list(repository.store.folder.rglob(".new-*"))

@@ -7,13 +7,16 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["move", "remove", "write_whole"]
+__all__ = ["UNFINISHED", "move", "remove", "write_whole"]
+
+# How the name of a file begins that is being written.
+UNFINISHED = ".new-"
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes or replaces a file; on the disk under its name when this returns."""
     _folder(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
     new = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -209,6 +209,9 @@ class Store:
 
     def tidy(self) -> None:
         """Takes away what neither the published nor the staged metadata names."""
+        for folder in (self.metadata, self.targets, self.staged):
+            for file in folder.rglob(files.UNFINISHED + "*"):
+                files.remove(file)
         published: set[Path] = set()
         for product in self.published_products():
             message: Metadata[Targets] | None = self.published(product)

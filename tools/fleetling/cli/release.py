@@ -56,6 +56,12 @@ def say(text: str) -> None:
     output.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def _near(path: Path) -> str:
+    """A path as a person would type it here."""
+    here = Path.cwd()
+    return f"./{path.relative_to(here)}" if path.is_relative_to(here) else str(path)
+
+
 def _open(place: Home, signers: Iterable[keys.CryptoSigner] = ()) -> Repository:
     return Repository(place.repository, signers, expiry=place.expiry())
 
@@ -122,7 +128,7 @@ def init(given: tuple[str, ...], threshold: tuple[str, ...], folder: Path | None
         for role in ROLES
     }
     made = Repository.create(place.repository, chosen, least, expiry=place.expiry())
-    say(f"The repository is in {place.repository}/")
+    say(f"The repository is in {_near(place.repository)}/")
     if all(state.complete for state in made.signatures()):
         made.publish()
         say("Its root and targets are signed and published: fleetling release build --help")
@@ -425,7 +431,7 @@ def rotate(role: str, given: Path | None, old: str, folder: Path | None) -> None
         except FleetlingError:
             path.unlink()
             raise
-        say(f"The new key is {path}: keep a copy where no machine reaches it.")
+        say(f"The new key is {_near(path)}: keep a copy where no machine reaches it.")
     _next()
     once = "The old key signs this once more" if role == "root" else "The old key signs no more"
     say(f"{once}; remove its file when that is published.")
@@ -439,7 +445,7 @@ def verify_(folder: Path | None) -> int:
     for problem in checked.problems:
         say(problem)
     say(
-        f"{checked.metadata} files of metadata, {checked.targets} targets, {checked.bytes:,} "
+        f"{checked.metadata} files of metadata, {checked.targets} of targets, {checked.bytes:,} "
         f"bytes; problems: {len(checked.problems) or 'none'}"
     )
     return 1 if checked.problems else 0

@@ -56,6 +56,8 @@ broker = {broker}
 claims = {claims}
 # The boards' time server.
 ntp = {ntp}
+# Where boards fetch releases, as they dial it; they are provisioned with it.
+# repo = "https://updates.example/"
 # The hub's database: sqlite:///PATH (relative to this file) or postgresql+psycopg://USER@HOST/NAME
 database = "sqlite:///hub.db"
 

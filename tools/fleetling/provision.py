@@ -26,6 +26,7 @@ from fleetling.home import Home, whole_folder, write_private
 from fleetling.hub.store import Store
 from fleetling.image.nvs import Provision, build_nvs
 from fleetling.pki import Authority, Identity, check_device_id, load_certificate
+from fleetling.update.repository import anchor
 
 __all__ = ["Order", "Provisioner", "check_orders", "read_csv", "ready_identity"]
 
@@ -132,6 +133,12 @@ class Provisioner:
         home: the fleet's folder.
         claims: signs claims; None where only ready identities are stored.
         store: the hub's database.
+
+    Attributes:
+        repository: URL of the releases, "" where boards are to take none.
+
+    Raises:
+        FleetlingError: the fleet's repository is named, and not there.
     """
 
     def __init__(self, home: Home, claims: Authority | None, store: Store) -> None:
@@ -139,6 +146,7 @@ class Provisioner:
         self._claims = claims
         self._store = store
         self._ca = home.certificate("fleet-ca").public_bytes(Encoding.DER)
+        self.repository, self._root = anchor(home)
 
     def path(self, device_id: str) -> Path:
         return self._home.boards / device_id
@@ -197,6 +205,8 @@ class Provisioner:
                 claim=claim,
                 identity=identity,
                 ntp=home.text("ntp"),
+                repository=self.repository,
+                root=self._root,
             )
         )
         home.boards.mkdir(mode=0o700, exist_ok=True)

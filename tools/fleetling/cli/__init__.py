@@ -37,6 +37,7 @@ COMMANDS = {
     "reset": "Take devices back to how they left the bench.",
     "sim": "Run a simulated board, with its prompt on a pty.",
     "status": "One board on one screen.",
+    "update": "Assign releases to boards, in waves; see how far they are.",
     "watch": "The fleet live: alerts first, with lines of heap, signal, delay.",
 }
 

@@ -53,6 +53,7 @@ def command(
         maker = Provisioner(place, None, store)
         maker.store_ready(orders[0], identity)
         output.print(f"{maker.path(orders[0].device_id)}/nvs.bin", highlight=False)
+        _tell_updates(maker, 1)
         return
     maker = Provisioner(place, authority(place, "claim-ca"), store)
     new = _run(maker, orders, again)
@@ -63,6 +64,15 @@ def command(
         f"The hub expects them: fleetling device list",
         highlight=False,
     )
+    _tell_updates(maker, new)
+
+
+def _tell_updates(maker: Provisioner, new: int) -> None:
+    if new and not maker.repository:
+        errors.print(
+            f"They can take no updates: {home.SETTINGS} names no repository (repo).",
+            highlight=False,
+        )
 
 
 def _run(maker: Provisioner, orders: list[Order], again: bool) -> int:

@@ -18,6 +18,8 @@ from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device
 from fleetling.health.picture import age, figure, figures, open_alerts, spark, state_of
+from fleetling.update.picture import in_a_line
+from fleetling.update.standing import At, standing
 
 WIDTH = 40
 FIGURES = (
@@ -58,6 +60,7 @@ def command(device_id: str, as_json: bool, folder: Path | None) -> None:
             "birth": device.birth,
             "health": device.health,
             "reported": device.reported,
+            "update": device.update,
             "alerts": alerts,
             "crash": device.crash or None,
             "events": events[-10:],
@@ -100,6 +103,10 @@ def _lines(
         refused = f", refused: {', '.join(map(shown, keys))}" if keys else ""
         trial = ", on trial" if reported.get("trial") is True else ""
         lines.append(("settings", f"version {shown(reported.get('version'))}{trial}{refused}"))
+    if device.update:
+        found = standing(device)
+        if found.at is not At.NONE or found.report.state != "idle":
+            lines.append(("update", in_a_line(found)))
     for alert in alerts:
         text = f"{shown(alert.get('metric'))} {shown(alert.get('kind'))}"
         lines.append(("ALERT", f"{text}: {shown(alert.get('value'))}"))

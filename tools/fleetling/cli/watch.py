@@ -22,6 +22,8 @@ from fleetling.cli.options import home_option
 from fleetling.cli.targets import JSON
 from fleetling.fleet.state import Device, FleetState
 from fleetling.health.picture import age, figure, needs_help, open_alerts, spark, state_of
+from fleetling.update.picture import in_a_line, noteworthy
+from fleetling.update.standing import standing
 
 KEPT = 24
 REFRESH_S = 0.5
@@ -83,6 +85,7 @@ def _say(device: Device, topic: str, as_json: bool) -> None:
             "up/health": device.health,
             "up/reported": device.reported,
             "up/crash": device.crash,
+            "up/update": device.update,
         }
         document = dict(device.events[-1]) if topic == "up/event" else documents.get(topic)
         if document is not None:
@@ -93,6 +96,8 @@ def _say(device: Device, topic: str, as_json: bool) -> None:
     if topic == "up/event":
         event = device.events[-1]
         line = f"{shown(event.get('code'))} {event_text(event)}"
+    elif topic == "up/update":
+        line = f"update: {in_a_line(standing(device))}"
     elif topic == "up/health":
         figures = [(title, figure(device.health, name), scale) for name, title, scale in SHOWN]
         line = "  ".join(
@@ -122,8 +127,11 @@ def _table(state: FleetState, history: History) -> Table:
             f"{shown(alert.get('metric'))} {shown(alert.get('kind'))}"
             for alert in open_alerts(device.events)
         )
+        update = standing(device)
         seen = age(time.time() - device.last_seen) if device.last_seen else ""
         wrong = alerts or (shown(device.birth.get("why", "")) if state_ == "safe mode" else "")
+        if not wrong and noteworthy(update):
+            wrong = f"update: {in_a_line(update)}"
         table.add_row(
             device.id,
             Text(state_, STYLES.get(state_, "")),

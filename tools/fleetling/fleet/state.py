@@ -32,6 +32,8 @@ class Device:
     schema: dict[str, Any] | None = None
     reported: dict[str, Any] = field(default_factory=dict)
     crash: dict[str, Any] = field(default_factory=dict)
+    update: dict[str, Any] = field(default_factory=dict)
+    assigned: dict[str, Any] = field(default_factory=dict)
     heartbeats: int = 0
     last_seen: float = 0.0
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
@@ -78,6 +80,10 @@ class Device:
             self.reported = document
         elif topic == "up/crash":
             self.crash = document
+        elif topic == "up/update":
+            self.update = document
+        elif topic == "down/update":
+            self.assigned = document
         elif topic == "up/event":
             return self._event(document)
         elif topic == "up/reply":
@@ -103,9 +109,13 @@ class FleetState:
         Returns:
             The device that changed, or None when nothing did.
         """
-        if not topic.startswith(PREFIX) or not payload:
+        if not topic.startswith(PREFIX):
             return None
         device_id, _, rest = topic[len(PREFIX) :].partition("/")
+        if not payload and rest == "down/update" and device_id in self.devices:
+            self.devices[device_id].assigned = {}
+        if not payload:
+            return None
         if device_id.startswith(CLAIM_PREFIX):
             return None  # a board that is asking to become a device
         try:
@@ -118,5 +128,6 @@ class FleetState:
         device = self.devices.setdefault(device_id, Device(device_id))
         if not device.apply(rest, document):
             return None
-        device.last_seen = at
+        if not rest.startswith("down/"):
+            device.last_seen = at
         return device

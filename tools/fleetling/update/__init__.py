@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Assigning releases to boards: what there is, who gets it and when, and what became of it."""

@@ -22,7 +22,7 @@ from published import publish_releases
 from test_config_service import Bench, bench
 
 from fleetling.demo.fleet import HOST
-from fleetling.fleet.state import PREFIX
+from fleetling.fleet.state import PREFIX, Device
 
 __all__ = ["bench"]
 
@@ -144,6 +144,12 @@ def online(bench: Bench, count: int) -> None:
         )
 
 
+def heard(bench: Bench, name: str, holds: Callable[[Device], bool]) -> None:
+    """Waits until the broker has it of a board."""
+    with bench.fleet.operator() as operator:
+        assert operator.wait(lambda s: name in s.devices and holds(s.devices[name]), 10)
+
+
 def words(text: str) -> str:
     return " ".join(text.split())
 
@@ -157,7 +163,7 @@ def test_one_board_from_assignment_to_confirmed(
     assert board.told() == ["pump/1.2.0.app"] and "jitter_s" not in board.orders[0]
     # It is retained, and nothing is sent twice.
     again = bench.run("update", "assign", "pump/1.2.0", "b00")
-    assert "Nobody was to be told" in again.stdout and "1 device run it already" in again.stdout
+    assert "Nobody was to be told" in again.stdout and "Running it already: b00" in again.stdout
     found = bench.json("update", "status", "b00")["b00"]
     assert found["standing"] == "done" and found["report"]["versions"] == {"app": "1.2.0"}
     shown = bench.run("update", "status").stdout
@@ -172,8 +178,7 @@ def test_two_kinds_move_together_at_their_time(
     board.more = {"why": "not-before"}
     at = ("--not-before", "2030-01-01T03:00", "--deadline", "2030-01-02T03:00+01:00")
     bench.run("update", "assign", "pump/1.2.0", "esp32/1.26.0.fw", "b00", *at, "--jitter", "1m")
-    with bench.fleet.operator() as operator:
-        assert operator.wait(lambda s: bool(s.devices.get("b00") and s.devices["b00"].update), 10)
+    heard(bench, "b00", lambda d: bool(d.update))
     (order,) = board.orders
     assert order["targets"] == ["pump/1.2.0.app", "esp32/1.26.0.fw"]
     assert (order["not_before"], order["deadline"]) == (1893466800, 1893549600)
@@ -224,7 +229,10 @@ def test_a_bad_version_stops_at_its_threshold(
     assert told == [["pump/1.2.0.app"]] * 6 + [[]] * 6
     assert boards[4].orders[-1]["targets"] == []  # taken back
     assert "Stopped: 2 of 6 could not keep it." in done.stdout
-    assert "Taken back from 1 device" in done.stdout and "6 devices were never" in done.stdout
+    assert (
+        "Taken back from 1 device" in done.stdout
+        and "Never assigned it: 6 devices." in done.stdout
+    )
     assert "crashed" in done.stdout and "fleetling crash b03" in words(done.stdout)
     # Asked again, it stops where it was; nothing is hidden in a file.
     assert "Stopped" in bench.run(*arguments, "--yes", code=1).stdout
@@ -273,7 +281,7 @@ def test_who_is_away_takes_it_later_and_holds_nobody_up(
     bench.fleet.store().expect(["a-far"])
     arguments = ("update", "assign", "pump/1.2.0", "--fleet", "--waves", "1,100%", "--yes")
     done = bench.run(*arguments, code=1)
-    assert "2 of 3 run it." in done.stdout and "1 device away" in done.stdout
+    assert "2 of 3 run it." in done.stdout and "comes: 1 device." in done.stdout
     assert all(board.told() for board in boards)
     with player(bench, "a-far") as far:
         assert "3 of 3 run it." in bench.run(*arguments).stdout
@@ -293,14 +301,12 @@ def test_failures_in_words_again_and_cancel(
     shown = words(bench.run("update", "status", "b00").stdout)
     assert "tries again soon: the server does not answer" in shown
     assert bench.run("update", "cancel", "b00").stdout == "b00: taken back\n"
-    with bench.fleet.operator() as operator:
-        assert operator.wait(lambda s: s.devices["b00"].update.get("state") == "idle", 10)
+    heard(bench, "b00", lambda d: d.update.get("state") == "idle")
     assert "nothing is assigned" in bench.run("update", "status", "b00").stdout
     assert "nothing is under way" in bench.run("update", "cancel", "b00").stdout
     board.script, board.more = [("unheard", "of-code")], {}
     bench.run("update", "assign", "pump/1.2.0", "b00")
-    with bench.fleet.operator() as operator:
-        assert operator.wait(lambda s: s.devices["b00"].update.get("code") == "of-code", 10)
+    heard(bench, "b00", lambda d: d.update.get("code") == "of-code")
     assert "unheard: of-code" in words(bench.run("update", "status").stdout)
     late = bench.run("update", "cancel", "--fleet", "--yes", code=1)
     assert "Too late for b00" in late.stderr
@@ -325,8 +331,7 @@ def test_previous(bench: Bench, play: Callable[..., list[Player]]) -> None:
 def test_status_and_watch_show_it(bench: Bench, play: Callable[..., list[Player]]) -> None:
     play(1, [("fetching", "")])
     bench.run("update", "assign", "pump/1.2.0", "b00")
-    with bench.fleet.operator() as operator:
-        assert operator.wait(lambda s: bool(s.devices["b00"].update), 10)
+    heard(bench, "b00", lambda d: bool(d.update))
     shown = bench.run("status", "b00").stdout
     assert "update " in shown and "app 1.2.0" in shown and "50 %" in shown
     assert bench.json("status", "b00")["update"]["state"] == "fetching"
@@ -349,8 +354,7 @@ def test_groups_and_who_cannot_take_it(bench: Bench, play: Callable[..., list[Pl
     boards = play(3)
     boards[1].say("up/birth", {**BIRTH, "build": "ESP32_GENERIC", "app": "2.0.0"})
     boards[2].say("up/birth", {**BIRTH, "commands": ["ping"]})
-    with bench.fleet.operator() as operator:
-        assert operator.wait(lambda s: s.devices["b02"].birth.get("commands") == ["ping"], 10)
+    heard(bench, "b02", lambda d: d.birth.get("commands") == ["ping"])
     refused = bench.run("update", "assign", "esp32/1.26.0", "b00", "b01", code=1)
     assert "b01 cannot take it: esp32/1.26.0.fw is for ESP32_GENERIC-OTA" in words(refused.stderr)
     assert "runs app 2.0.0" in bench.run("update", "assign", "pump/1.2.0", "b01", code=1).stderr
@@ -405,7 +409,7 @@ def test_what_a_person_can_do_wrong(bench: Bench) -> None:
     with bench.fleet.operator() as operator:
         assert not operator.wait(lambda s: bool(s.devices), 1)
     away = bench.run("update", "assign", "pump/1.2.0", "one", "--wait", code=1)
-    assert "0 of 1 run it." in away.stdout and "1 device away" in away.stdout
+    assert "0 of 1 run it." in away.stdout and "comes: 1 device." in away.stdout
     assert "away; takes it when it comes" in words(bench.run("update", "status").stdout)
 
 

@@ -37,7 +37,7 @@ def publish_releases(folder: Path, paths: tuple[str, ...], **custom: Any) -> Rep
     products = {path.partition("/")[0] for path in paths}
     repository.publish("targets", *sorted(products), *ONLINE)
     for name, data in repository.files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
     return repository

@@ -41,6 +41,11 @@ __all__ = ["command"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 URGENT = (At.BAD, At.OPEN, At.HELD, At.PENDING, At.AWAY, At.DONE, At.NONE)
+STANDING = {
+    "Running it already": (At.DONE,),
+    "Could not keep it (--again assigns it anew)": (At.BAD,),
+    "Assigned it already": (At.OPEN, At.PENDING, At.HELD, At.AWAY),
+}
 ANSWER_S = 15.0
 WAIT_S = 1800.0
 SHOWN = 5
@@ -172,16 +177,11 @@ def _publish(rollout: Rollout, plan: Plan, as_json: bool) -> None:
     away = len(set(published) & set(plan.away))
     text += f"; {away} away now, and will take it when they come." if away else "."
     output.print(text, highlight=False)
-    for kind, words in (
-        (At.DONE, "run it already"),
-        (At.BAD, "could not keep it; --again assigns it anew"),
-        (None, "have it assigned already"),
-    ):
-        kinds = (At.OPEN, At.PENDING, At.HELD, At.AWAY) if kind is None else (kind,)
+    for words, kinds in STANDING.items():
         names = [n for n, one in given.items() if one.at in kinds and n not in published]
         if names:
             who = ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
-            output.print(f"{devices(len(names))} {words}: {who}", highlight=False, markup=False)
+            output.print(f"{words}: {who}", highlight=False, markup=False)
 
 
 def _data(ended: str, rollout: Rollout, given: Mapping[str, Standing]) -> dict[str, Any]:

@@ -152,9 +152,9 @@ def ending(outcome: Outcome) -> Iterator[str]:
             one.at is At.OPEN and name not in outcome.recalled for name, one in given.items()
         )
         if still:
-            yield f"{devices(still)} on trial with it still; those that fail go back."
+            yield f"Still on trial with it, and back by itself where it fails: {devices(still)}."
         if never:
-            yield f"{devices(never)} were never assigned it."
+            yield f"Never assigned it: {devices(never)}."
         yield "Assign a corrected version; or go on with this one: --again, or a higher --stop-at."
         return
     yield f"{done} of {len(given)} run it."
@@ -162,13 +162,13 @@ def ending(outcome: Outcome) -> Iterator[str]:
         yield "The time to wait is over; boards go on. fleetling update status shows how far."
     away = sum(one.at is At.AWAY for one in given.values())
     if away:
-        yield f"{devices(away)} away; they take it when they come."
+        yield f"Away, to take it when it comes: {devices(away)}."
     held = sum(one.at is At.HELD for one in given.values())
     if held:
-        yield f"{devices(held)} held: first assign what the release requires."
+        yield f"Held until it runs what the release requires: {devices(held)}."
     never = sum(one.at is At.NONE for one in given.values())
     if never:
-        yield f"{devices(never)} have not been assigned it."
+        yield f"Not assigned it yet: {devices(never)}."
 
 
 def interrupted(given: Mapping[str, Standing]) -> str:

@@ -18,12 +18,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device
 from fleetling.update.standing import At, Standing
 
 __all__ = ["Do", "Step", "next_step", "parse_share", "parse_waves", "queue"]
+
+
+MANY = 10_000_000  # more boards than any number that can be given
 
 
 class Do(Enum):
@@ -51,7 +55,8 @@ def parse_waves(text: str, count: int) -> list[int]:
     Raises:
         FleetlingError: it is no such list.
     """
-    sizes: list[int] = []
+    sizes: list[float] = []
+    of_many: list[float] = []
     for part in text.split(","):
         found = re.fullmatch(r"(\d{1,6})(\.\d+)?(%?)", part.strip())
         if found is None or (found[2] and not found[3]):
@@ -63,14 +68,15 @@ def parse_waves(text: str, count: int) -> list[int]:
             raise FleetlingError(
                 f"A wave of {part.strip()} makes no sense", "Give 1 or more, or up to 100%."
             )
-        size = math.ceil(count * number / 100 - 1e-9) if found[3] else int(number)
-        sizes.append(min(size, count))
-    if sizes != sorted(sizes):
+        sizes.append(count * number / 100 if found[3] else number)
+        of_many.append(MANY * number / 100 if found[3] else number)
+    if of_many != sorted(of_many):
         raise FleetlingError(
             f"The waves {text} become smaller",
             "Each says how many boards have it by then, all before included: 1,10%,100%.",
         )
-    return list(dict.fromkeys(sizes))
+    whole = [min(math.ceil(size - 1e-9), count) for size in sizes]
+    return list(dict.fromkeys(accumulate(whole, max)))  # 5,10% of 20 boards is one wave
 
 
 def parse_share(text: str) -> float:

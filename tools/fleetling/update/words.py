@@ -13,12 +13,12 @@ from fleetling.update.standing import At, Report, Standing
 __all__ = ["CODES", "bar", "code_words", "mark", "sentence", "versions"]
 
 AGAIN = "publish it again: fleetling release"
-LOOK = "fleetling release verify says what is wrong"
+LOOK = "look what is wrong: fleetling release verify"
 BY_ITSELF = "the board tries again by itself"
-CRASHED = "fleetling crash ID shows where; release a corrected version"
+CRASHED = "see where: fleetling crash ID; release a corrected version"
 
-# code -> (what happened, what to do). A code that is not here is looked up by its first word,
-# with "-*"; of two with different last words, the longer one counts.
+# code -> (what happened, what to do). A code that is not here is looked up by its first word and
+# "-*". ID stands for the board's.
 CODES: dict[str, tuple[str, str]] = {
     "same": ("it runs this already", ""),
     "update-assignment": ("the assignment makes no sense to the board", "assign it again"),
@@ -36,7 +36,7 @@ CODES: dict[str, tuple[str, str]] = {
         "the flash does not hold what was written to it",
         "assign it again; if it stays, the flash is worn: replace the board",
     ),
-    "update-kind": ("there is no such kind", "app or firmware"),
+    "update-kind": ("there is no such kind", "say app or firmware"),
     "update-memory": (
         "too little memory is free for an update",
         "reboot the board, or have its application use less",
@@ -44,7 +44,7 @@ CODES: dict[str, tuple[str, str]] = {
     "update-none": ("there is nothing to go back to", "assign a release"),
     "update-older": (
         "the board runs a newer version",
-        "fleetling update previous goes back; else release it under a higher version",
+        "go back: fleetling update previous; or release it under a higher version",
     ),
     "update-repository": (
         "the board was provisioned without a repository",
@@ -105,7 +105,7 @@ CODES: dict[str, tuple[str, str]] = {
     "payload-*": ("the payload is damaged or malicious", AGAIN),
     "tuf-expired": (
         "signed metadata has run out: nobody renewed it, or somebody holds it back",
-        "fleetling release refresh; check the board's clock",
+        "renew it: fleetling release refresh; check the board's clock",
     ),
     "tuf-threshold": ("too few good signatures", "sign it with the missing keys"),
     "tuf-rollback": (
@@ -161,7 +161,7 @@ def code_words(code: str) -> tuple[str, str]:
     """(what happened, what to do) of a code; one that is unknown stands for itself."""
     if code in CODES:
         return CODES[code]
-    return CODES.get(code.partition("-")[0] + "-*", (code, "docs/errors.md has the codes"))
+    return CODES.get(code.partition("-")[0] + "-*", (code, "look it up in docs/errors.md"))
 
 
 def bar(share: float | None) -> str:

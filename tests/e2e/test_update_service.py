@@ -167,7 +167,7 @@ def test_one_board_from_assignment_to_confirmed(
     found = bench.json("update", "status", "b00")["b00"]
     assert found["standing"] == "done" and found["report"]["versions"] == {"app": "1.2.0"}
     shown = bench.run("update", "status").stdout
-    assert "confirmed" in shown and "app 1.2.0" in shown
+    assert "confirmed" in shown and "pump/1.2.0" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
 

@@ -195,7 +195,9 @@ def _data(ended: str, rollout: Rollout, given: Mapping[str, Standing]) -> dict[s
 
 def _follow(rollout: Rollout, limit_s: float | None, as_json: bool) -> None:
     """Shows a rollout until it ends, and says how it did."""
-    live = Live(console=errors, auto_refresh=False) if sys.stderr.isatty() else None
+    live = (
+        Live(console=errors, auto_refresh=False, transient=True) if sys.stderr.isatty() else None
+    )
     told: dict[str, str] = {}
 
     def show(look: Look) -> None:
@@ -209,16 +211,14 @@ def _follow(rollout: Rollout, limit_s: float | None, as_json: bool) -> None:
         live.start()
     try:
         outcome = rollout.run(limit_s, show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, FleetlingError) as e:
         if live is not None:
             live.stop()
-        errors.print(
-            f"{interrupted(rollout.outcome.given)} To go on:\n"
-            f"  fleetling {shlex.join(sys.argv[1:])}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        said = interrupted(rollout.outcome.given)
+        said += f"\nTo go on:\n  fleetling {shlex.join(sys.argv[1:])}"
+        if isinstance(e, FleetlingError):
+            raise FleetlingError(e.message, said) from e
+        errors.print(said, highlight=False, markup=False, soft_wrap=True)
         raise
     finally:
         if live is not None:
@@ -312,7 +312,7 @@ def _cancelled(one: Standing) -> str:
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         raise FleetlingError("Nobody is there to be asked", "Nothing was changed. Use --yes.")
-    click.confirm(question, abort=True)
+    click.confirm(question, abort=True, err=True)
 
 
 @command.command()

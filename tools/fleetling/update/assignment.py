@@ -43,9 +43,9 @@ class Assignment:
     def read(cls, document: Mapping[str, Any]) -> Assignment | None:
         """The assignment that a retained message holds; None when it holds none."""
         name, targets = document.get("id"), document.get("targets")
-        if not isinstance(name, str) or not isinstance(targets, list):
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(targets, list):
             return None
-        if not targets or not all(isinstance(path, str) for path in targets):
+        if not targets or not all(isinstance(p, str) and p.isprintable() for p in targets):
             return None
         times = [document.get(key) for key in ("not_before", "deadline", "jitter_s")]
         return cls(name, tuple(targets), *[t if isinstance(t, int) else None for t in times])

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fleetling.config.shown import devices
 from fleetling.update.rollout import Look, Outcome
-from fleetling.update.standing import BAD, At, Standing
+from fleetling.update.standing import At, Standing
 from fleetling.update.waves import Do
 from fleetling.update.words import bar, code_words, mark, sentence, versions
 
@@ -52,7 +52,7 @@ def table(found: Iterable[Standing]) -> Table:
         made.add_row(
             Text(one.id),
             Text(mark(one), style),
-            Text(_version(one)),
+            Text(versions(one)),
             Text(words, style if one.at is At.BAD else ""),
         )
     return made
@@ -97,23 +97,14 @@ def as_data(one: Standing) -> dict[str, Any]:
 
 def noteworthy(one: Standing) -> bool:
     """Whether a board is at an update, or its last one went wrong."""
-    return one.at in (At.OPEN, At.HELD, At.BAD) or one.report.state in BAD
+    return one.report.state not in ("", "idle", "confirmed")
 
 
 def in_a_line(one: Standing) -> str:
     """An update among other things that are said of a board."""
     share = bar(one.report.share) if one.report.state == "fetching" else ""
-    said = [sentence(one, advice=False), versions(one.report), share]
+    said = [sentence(one, advice=False), versions(one), share]
     return "  ".join(part for part in said if part)
-
-
-def _version(one: Standing) -> str:
-    taken = one.at not in (At.AWAY, At.PENDING)
-    if taken and one.report.versions:
-        return versions(one.report)
-    if one.assignment is None:
-        return ""
-    return ", ".join(path.rsplit(".", 1)[0] for path in one.assignment.targets)
 
 
 def news(look: Look, told: dict[str, str]) -> Iterator[str]:

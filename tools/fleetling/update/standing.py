@@ -17,7 +17,7 @@ from fleetling.config.schema import plain
 from fleetling.fleet.state import Device
 from fleetling.update.assignment import Assignment
 
-__all__ = ["BAD", "STATES", "At", "Report", "Standing", "standing"]
+__all__ = ["STATES", "At", "Report", "Standing", "standing"]
 
 STATES = (
     *("idle", "assigned", "fetching", "verified", "waiting", "switching", "trial"),

@@ -172,9 +172,11 @@ def bar(share: float | None) -> str:
     return f"{'█' * full}{'░' * (WIDTH - full)} {int(share * 100):3} %"
 
 
-def versions(report: Report) -> str:
-    """What is on its way, or was: "app 1.2.0"."""
-    return ", ".join(f"{kind} {version}" for kind, version in report.versions)
+def versions(found: Standing) -> str:
+    """What is on its way, or was: pump/1.2.0; "app 1.2.0" where only the board's report says."""
+    if found.assignment is not None and found.at is not At.NONE:
+        return ", ".join(path.rpartition(".")[0] or path for path in found.assignment.targets)
+    return ", ".join(f"{kind} {version}" for kind, version in found.report.versions)
 
 
 def mark(found: Standing) -> str:
@@ -187,7 +189,7 @@ def mark(found: Standing) -> str:
         return "held"
     if found.report.same:
         return "same"
-    return found.report.state or ("-" if found.at is At.NONE else "sent")
+    return found.report.state or ("none" if found.at is At.NONE else "sent")
 
 
 def sentence(found: Standing, *, advice: bool = True) -> str:
@@ -206,8 +208,8 @@ def sentence(found: Standing, *, advice: bool = True) -> str:
             said += _at(found.assignment.not_before)
     if not found.online and not report.over:
         said += ", and is away"
-    if not report.code:
-        return said
+    if not report.code or (not report.over and report.why != "retry" and not _going_back(report)):
+        return said  # under way, it may still be the code of the last assignment
     what, to_do = code_words(report.code)
     if report.same:
         return what
@@ -216,6 +218,10 @@ def sentence(found: Standing, *, advice: bool = True) -> str:
     if advice and to_do:
         said += f". {to_do[0].upper()}{to_do[1:].replace(' ID', ' ' + found.id)}"
     return said
+
+
+def _going_back(report: Report) -> bool:
+    return report.state == "reverting" or report.state not in STATES
 
 
 def _at(unix_s: int | None) -> str:

@@ -8,7 +8,9 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,8 @@ from hypothesis import strategies as st
 from agent.update import order
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device, FleetState
+from fleetling.hub.health import HealthKeeper
+from fleetling.hub.metrics import FleetCollector
 from fleetling.update.assignment import Assignment, moment, new_id, span, spread
 from fleetling.update.picture import as_data, in_a_line
 from fleetling.update.standing import STATES, At, Report, standing
@@ -134,6 +138,19 @@ def test_progress() -> None:
     assert bar(report.share) == "████░░░░░░  43 %"
     assert bar(Report.read({"done": 5}).share) == ""
     assert bar(Report.read({"done": 9, "of": 3}).share) == "██████████ 100 %"
+
+
+def test_the_hub_counts_states() -> None:
+    fleet = FleetState()
+    for number, state in enumerate(("confirmed", "confirmed", "failed", "moon", 7)):
+        document = json.dumps({"state": state}).encode()
+        fleet.apply(f"fleetling/v1/b{number}/up/update", document, 1.0)
+    keeper = SimpleNamespace(lock=Lock(), state=fleet, stored=0, dropped=0, malformed=0)
+    metrics = FleetCollector(cast(HealthKeeper, keeper)).collect()
+    (found,) = [metric for metric in metrics if metric.name == "fleetling_devices"]
+    counted = {sample.labels["update"]: sample.value for sample in found.samples}
+    assert set(counted) == set(STATES) and sum(counted.values()) == 3
+    assert (counted["confirmed"], counted["failed"]) == (2, 1)
 
 
 def test_every_code_of_an_update_has_words() -> None:

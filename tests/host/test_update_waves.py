@@ -91,7 +91,7 @@ def test_the_threshold() -> None:
     assert step(twenty + "n" * 20, [20, 40], 0.05).do is Do.STOP
     assert step(twenty + "n" * 20, [20, 40], 0.051).do is Do.ASSIGN
     assert step("d" * 20 + "n" * 20, [20, 40], 0.0).do is Do.ASSIGN  # nothing has failed
-    assert step("d" * 27 + "b" * 3 + "n", [30, 31], 0.1).do is Do.STOP  # 0.1 * 30 > 3
+    assert step("d" * 93 + "b" * 7 + "n", [100, 101], 0.07).do is Do.STOP  # 0.07 * 100 > 7
     assert step("bbb", [3], None).do is Do.END
     assert step("bn", [1, 2], None).do is Do.STOP  # nobody has confirmed it, nor will
 

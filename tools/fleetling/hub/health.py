@@ -30,7 +30,7 @@ __all__ = ["HealthKeeper"]
 
 log = logging.getLogger("fleetling.hub")
 
-TOPICS = ("online", "up/birth", "up/reported", "up/health", "up/event", "up/crash")
+TOPICS = ("online", "up/birth", "up/reported", "up/health", "up/event", "up/crash", "up/update")
 LARGEST = 8192
 WAITING = 20_000  # messages that may wait for the database
 AT_ONCE = 500

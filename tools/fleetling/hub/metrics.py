@@ -7,6 +7,7 @@ is a label; what else comes from boards and could be of any number is not.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from wsgiref.simple_server import WSGIServer
 
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 from fleetling.errors import FleetlingError
 from fleetling.health.picture import figure, open_alerts
 from fleetling.hub.health import HealthKeeper
+from fleetling.update.standing import STATES, Report
 
 __all__ = ["FleetCollector", "serve"]
 
@@ -81,7 +83,13 @@ class FleetCollector(Collector):
                 value = figure(device.health, short)
                 if value is not None:
                     figures[name].add_metric(label, value)
-        yield from (online, safe, alerts, uptime, seen, boots, lag, *figures.values())
+        updates = GaugeMetricFamily(
+            "fleetling_devices", "Devices by the state of their update.", labels=["update"]
+        )
+        states = Counter(Report.read(device.update).state for device in devices.values())
+        for state in STATES:
+            updates.add_metric([state], states[state])
+        yield from (online, safe, alerts, uptime, seen, boots, lag, *figures.values(), updates)
 
 
 def serve(keeper: HealthKeeper, address: str) -> WSGIServer:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
+import sys
 import time
 from pathlib import Path
 from threading import Lock
@@ -16,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.update import order
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device, FleetState
 from fleetling.hub.health import HealthKeeper
@@ -27,6 +28,8 @@ from fleetling.update.standing import STATES, At, Report, standing
 from fleetling.update.words import CODES, bar, code_words, mark, sentence
 
 ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools/fleetling/simboard/shims")]
+order: Any = importlib.import_module("agent.update.order")
 ASSIGNED = {"id": "one", "targets": ["pump/1.2.0.app"], "not_before": 1893466800}
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fleetling.errors import FleetlingError
 from fleetling.fleet.operator import Operator
 from fleetling.fleet.state import PREFIX, Device
 from fleetling.update.assignment import Assignment, new_id, spread
@@ -16,6 +17,8 @@ from fleetling.update.waves import Do, Step, next_step, queue
 __all__ = ["Look", "Outcome", "Rollout", "assign", "recall"]
 
 LOOK_S = 0.5
+ANSWER_S = 15.0
+AT_ONCE = 500  # messages between two looks whether the broker has them
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,24 @@ class Outcome:
 
 
 def assign(operator: Operator, device_ids: Sequence[str], assignment: Assignment) -> None:
-    """Publishes an assignment for each device; the broker has them when this returns."""
+    """Publishes an assignment for each device; the broker has them when this returns.
+
+    Raises:
+        FleetlingError: it has not taken all of them.
+    """
     message = assignment.message()
-    for device_id in device_ids:
-        operator.deliver(f"{PREFIX}{device_id}/down/update", message, retain=True)
-    operator.settle()  # what was sent has come back by then, so a look sees it
+    for first in range(0, len(device_ids), AT_ONCE):
+        some = device_ids[first : first + AT_ONCE]
+        for device_id in some:
+            operator.publish(f"{PREFIX}{device_id}/down/update", message, retain=True)
+        operator.settle(ANSWER_S)  # messages keep their order: all have come back when this has
+        known = operator.state.devices
+        for device_id in some:
+            if device_id not in known or known[device_id].assigned.get("id") != assignment.id:
+                raise FleetlingError(
+                    f"The broker did not take the assignment of {device_id}",
+                    "Does somebody else assign at this moment? Run the same command again.",
+                )
 
 
 def recall(operator: Operator, device_ids: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ __all__ = ["CODES", "bar", "code_words", "mark", "sentence", "versions"]
 
 AGAIN = "publish it again: fleetling release"
 LOOK = "look what is wrong: fleetling release verify"
-BY_ITSELF = "the board tries again by itself"
 CRASHED = "see where: fleetling crash ID; release a corrected version"
 
 # code -> (what happened, what to do). A code that is not here is looked up by its first word and
@@ -93,7 +92,7 @@ CODES: dict[str, tuple[str, str]] = {
     "flash-write": ("the flash cannot be written", "replace the board"),
     "fs-full": ("the file system is full", "remove files in /data"),
     "fs-*": ("the file system failed", "a damaged one needs a new flash"),
-    "pack-damaged": ("what was written is damaged", BY_ITSELF),
+    "pack-damaged": ("what was written is damaged", ""),
     "bundle-*": ("the application's bundle is damaged or malicious", AGAIN),
     "payload-base": ("the delta is for another firmware", "the board takes the whole image"),
     "payload-memory": (
@@ -121,16 +120,16 @@ CODES: dict[str, tuple[str, str]] = {
     "http-url": ("the repository's address is malformed", "correct repo, and provision again"),
     "http-status": ("the server answers with an error", "look at its log"),
     "http-redirect": ("the server sends the board elsewhere", "serve the files where repo says"),
-    "http-changed": ("the file changed while it was fetched", BY_ITSELF),
-    "http-*": ("the server does not answer as it should", "look at the server; " + BY_ITSELF),
+    "http-changed": ("the file changed while it was fetched", ""),
+    "http-*": ("the server does not answer as it should", "look at the server"),
     "tls-ca": (
         "the server's certificate is not signed by the fleet's CA",
         "give the server one of the fleet, or serve it by http",
     ),
     "tls-*": ("no TLS with the server", "check its certificate, and the board's clock"),
-    "tcp-*": ("the server is out of reach", "is it running? " + BY_ITSELF),
-    "link-*": ("the connection broke", BY_ITSELF),
-    "wifi-*": ("no Wi-Fi", BY_ITSELF),
+    "tcp-*": ("the server is out of reach", "see whether it runs, and whether boards reach it"),
+    "link-*": ("the connection broke", "see whether the network is good there"),
+    "wifi-*": ("no Wi-Fi", "see whether it is good there"),
 }
 WHY = {
     "window": "waits for its window",
@@ -215,6 +214,8 @@ def sentence(found: Standing, *, advice: bool = True) -> str:
         return what
     detail = f" ({report.detail})" if report.detail else ""
     said += f": {what}{detail}"
+    if report.state == "failed" and "assign it again" not in to_do:
+        to_do = f"{to_do}, then assign it again" if to_do else "assign it again"
     if advice and to_do:
         said += f". {to_do[0].upper()}{to_do[1:].replace(' ID', ' ' + found.id)}"
     return said

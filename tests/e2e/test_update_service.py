@@ -274,6 +274,33 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     assert [len(board.orders) for board in boards] == [1, 1, 1, 1]
 
 
+def test_a_broker_that_goes_away_in_between(
+    bench: Bench, play: Callable[..., list[Player]]
+) -> None:
+    boards = play(2, [("fetching", "")])
+    rollout = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "fleetling", "update", "assign", "pump/1.2.0", "--fleet"),
+            *("--waves", "1,100%", "--yes", "--home", str(bench.home)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert rollout.stderr is not None
+    while "fetches" not in rollout.stderr.readline():
+        pass
+    bench.fleet.broker.stop()
+    time.sleep(1)
+    bench.fleet.broker.start()
+    boards[1].script = WORKS
+    boards[0].report(boards[0].orders[0], "confirmed")
+    out, errors = rollout.communicate(timeout=60)
+    assert rollout.returncode == 0 and "2 of 2 run it." in out, (out, errors)
+    assert [len(board.orders) for board in boards] == [1, 1]
+
+
 def test_who_is_away_takes_it_later_and_holds_nobody_up(
     bench: Bench, play: Callable[..., list[Player]]
 ) -> None:
@@ -370,6 +397,7 @@ def test_groups_and_who_cannot_take_it(bench: Bench, play: Callable[..., list[Pl
     assert found["published"] == ["b00"] and list(found["devices"]) == ["b00"]
 
 
+@pytest.mark.slow
 def test_what_a_person_can_do_wrong(bench: Bench) -> None:
     bench.fleet.store().expect(["one"])
     empty = bench.run("update", "assign", "pump/1.2.0", "one", code=1)

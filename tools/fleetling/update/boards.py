@@ -44,9 +44,7 @@ def chosen(home: Home, ids: Sequence[str], group: str | None) -> list[str]:
             )
         members = sorted(state.members(state.groups[group], known))
     if not members:
-        raise FleetlingError(
-            f"Nobody is in {group}", f"`fleetling group show {group}` has its rule."
-        )
+        raise FleetlingError(f"Nobody is in {group}", "`fleetling group list` has its rule.")
     return members
 
 

@@ -118,7 +118,8 @@ def news(look: Look, told: dict[str, str]) -> Iterator[str]:
     for name, one in look.given.items():
         if one.at is At.NONE:
             continue
-        share = int((one.report.share or 0) * 4) * 25 if one.at is At.OPEN else 0
+        fetching = one.at is At.OPEN and one.report.state == "fetching"
+        share = int((one.report.share or 0) * 4) * 25 if fetching else 0
         said = sentence(one) + (f", {share} %" if share else "")
         if told.get(name) != said:
             told[name] = said

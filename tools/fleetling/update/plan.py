@@ -98,7 +98,9 @@ def make_plan(
         raise FleetlingError(_listed(unfit), "Nothing was assigned.")
     targets = tuple(release.path for release in releases)
     away = tuple(name for name in fitting if not heard[name].online)
-    if waves is not None and len(away) == len(fitting):
+    given = {name: standing(heard[name], targets) for name in fitting}
+    due = any(one.at is At.NONE for one in given.values())
+    if waves is not None and due and len(away) == len(fitting):
         raise FleetlingError(
             "Nobody of them is online, and waves need somebody who answers",
             "Nothing was assigned. Try again when one is.",
@@ -107,7 +109,7 @@ def make_plan(
         fitting,
         away,
         unfit,
-        {name: standing(heard[name], targets) for name in fitting},
+        given,
         tuple(parse_waves(waves or "100%", len(fitting))),
         None if waves is None else parse_share(stop_at or STOP_AT),
         tuple(releases),

@@ -132,8 +132,8 @@ CODES: dict[str, tuple[str, str]] = {
     "wifi-*": ("no Wi-Fi", "see whether it is good there"),
 }
 WHY = {
-    "window": "waits for its window",
-    "busy": "waits for its application, which is busy",
+    "window": "ready; waits for its window",
+    "busy": "ready; waits for its application, which is busy",
     "not-before": "waits for its time",
     "jitter": "waits for its turn",
     "clock": "waits until it knows the time",

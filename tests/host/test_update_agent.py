@@ -8,7 +8,7 @@ from update_world import World, app
 
 from fleetling.demo.virtual import BASE
 from fleetling.fleet.state import FleetState
-from fleetling.update.assignment import Assignment, new_id
+from fleetling.update.assignment import Assignment
 from fleetling.update.fit import why_not
 from fleetling.update.repository import Release
 from fleetling.update.standing import At, Standing, standing
@@ -24,10 +24,12 @@ class Desk:
     def __init__(self, world: World) -> None:
         self.world = world
         self.state = FleetState()
-        self.heard = 0
+        self.heard = self.assigned = 0
 
     def assign(self, *targets: str, **times: int) -> None:
-        topic, message = f"{BASE}dev/down/update", Assignment(new_id(), targets, **times).message()
+        self.assigned += 1  # not `new_id`: how long a board waits for its turn depends on the id
+        topic = f"{BASE}dev/down/update"
+        message = Assignment(f"order-{self.assigned}", targets, **times).message()
         self.world.broker.publish(topic, message, retain=True)
         self.state.apply(topic, message, 1.0)
 

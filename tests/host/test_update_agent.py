@@ -112,3 +112,22 @@ def test_taken_back_while_it_waits(desk: Desk) -> None:
         board.run(60)
         found = desk.look()[-1]
         assert found.at is At.NONE and sentence(found) == "nothing is assigned"
+
+
+def test_assigned_another_while_it_tries_the_last(desk: Desk) -> None:
+    """Nothing that it says of the last may count for the new one."""
+    one, two = desk.world.add_app("1.1.0"), desk.world.add_app("1.2.0")
+    desk.world.publish()
+    with desk.world.board_of() as board:
+        board.boot(BOOT_S)
+        desk.assign(one)
+        while not desk.world.reported("trial"):
+            board.run(5)
+        desk.look()
+        desk.assign(two)
+        board.run(LONG_S)
+        found = desk.look()
+        assert "confirmed" in {one.report.state for one in found}
+        for one in found:
+            assert one.at is not At.DONE or dict(one.report.versions) == {"app": "1.2.0"}, one
+        assert found[-1].at in (At.DONE, At.BAD)

@@ -130,7 +130,7 @@ def standing(device: Device, targets: tuple[str, ...] | None = None) -> Standing
         at = At.NONE
     elif report.held and (report.id == assignment.id or device.online):
         at = At.HELD
-    elif report.id != assignment.id:
+    elif report.id != assignment.id or _of_the_last(report, assignment):
         at = At.PENDING if device.online else At.AWAY
     elif report.state == "confirmed" or report.same:
         at = At.DONE
@@ -139,3 +139,20 @@ def standing(device: Device, targets: tuple[str, ...] | None = None) -> Standing
     else:
         at = At.OPEN
     return Standing(device.id, device.online, at, assignment, report)
+
+
+def _of_the_last(report: Report, assignment: Assignment) -> bool:
+    """Whether what was confirmed is another version: a board that was given this assignment while
+    it tried the last one ends that under this one's id."""
+    if report.state != "confirmed":
+        return False
+    said = dict(report.versions)
+    return any(
+        said.get(kind, version) != version
+        for kind, version in map(_kind_and_version, assignment.targets)
+    )
+
+
+def _kind_and_version(path: str) -> tuple[str, str]:
+    version, _, suffix = path.rpartition("/")[2].rpartition(".")
+    return {"app": "app", "fw": "firmware"}.get(suffix, ""), version

@@ -14,7 +14,7 @@ from agent.errors import Refused
 
 _HEAD = "<4sBxxxII"
 _HEAD_SIZE = const(16)
-_FILES = const(128)
+_FILES = const(160)
 _MANIFEST = const(16384)
 _PIECE = const(512)
 

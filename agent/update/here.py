@@ -7,6 +7,7 @@ Loaded for an update.
 import os
 import sys
 
+from agent.errors import StorageError
 from agent.update import firmware, pack, record, slotword
 from agent.version import VERSION
 
@@ -16,12 +17,17 @@ FLOORS = (("app", "sec_app"), ("firmware", "sec_fw"))
 async def facts(runtime, kept, paths, pause):
     """The dict that `rules.choose` takes; the firmware is hashed where it may be asked about."""
     content = known = ""
-    if any([not path.endswith(".app") for path in paths]):
-        running, _ = firmware.slots()
-        content = firmware.text(await running.digest(running.length(), pause))
+    try:
+        running = firmware.slots()[0]
         found = record.firmware().get(running.label)
-        if found and found[2] == content:
-            known = found[0]
+        known = found[0] if found else ""
+        if any([not path.endswith(".app") for path in paths]):
+            content = firmware.text(await running.digest(running.length(), pause))
+            if found and found[2] != content:
+                known = ""  # not by us
+    except StorageError:
+        if any([not path.endswith(".app") for path in paths]):
+            raise  # a table without a second app partition
     return {
         "chip": os.uname()[4].split(" ")[-1].lower().replace("-", ""),
         "build": getattr(sys.implementation, "_build", ""),

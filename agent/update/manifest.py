@@ -11,7 +11,7 @@ from agent.errors import Refused
 
 _PREFIX = const(128)
 _PIECE = const(256)
-_FILES = const(128)
+_FILES = const(160)
 _NAME = const(64)
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/"
 _START = b'"files":['

@@ -78,6 +78,15 @@ def test_what_it_requires_is_waited_for(world: World) -> None:
         assert world.documents("up/birth")[-1]["app"] == "1.1.0"
 
 
+def test_an_application_that_requires_the_firmware_that_runs(world: World) -> None:
+    one = world.add_firmware("1.1.0")
+    two = world.add_app("1.1.0", requires={"firmware": "1.1.0"})
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        update(world, board, one)
+        update(world, board, two)
+
+
 def test_no_way_down_by_version_or_counter(world: World) -> None:
     new = world.add_app("2.0.0", security=3)
     old = world.add_app("1.9.0", security=3)

@@ -17,7 +17,7 @@ from fleetling.release import payload
 __all__ = ["FILES", "LONGEST_MANIFEST", "LONGEST_PATH", "pack_app", "unpack_app"]
 
 # What a board takes (agent/update/bundle.py).
-FILES = 128
+FILES = 160
 LONGEST_MANIFEST = 16384
 LONGEST_PATH = 64
 FRAME = 4096

@@ -6,9 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from test_release_repository import new_keys
-from update_world import World, app, firmware
+from update_world import World, app, firmware, slot_of
 
-from fleetling import device
 from fleetling.demo.virtual import START
 from fleetling.release.keys import make_signer
 from fleetling.release.repository import Repository
@@ -40,7 +39,7 @@ class Published(World):
 
     def build(self, version: str, **options: object) -> str:
         """An application's release; CPython boards take sources."""
-        slot = device.slot_files(version, app(version), compiled=False)
+        slot = slot_of(version, app(version))
         return self.real.add_app("pump", slot, built=START, **options)  # type: ignore[arg-type]
 
 
@@ -72,9 +71,9 @@ def test_a_board_takes_application_and_delta_and_follows_new_keys(tmp_path: Path
             world.real.rotate(role, new.public_key)
             world.real.signers[new.public_key.keyid] = new
             world.publish()
-        # Its file system has no room for a third slot of sources: firmware shows it as well.
         newest = world.real.add_firmware(
             "esp32", "1.2.0", firmware("1.2.0"), bases=[image], chip="esp32", built=START
         )
-        assert updated(world, board, newest)["firmware"] == "1.2.0"
+        report = updated(world, board, world.build("1.2.0", requires={"app": "1.1"}), newest)
+        assert (report["app"], report["firmware"]) == ("1.2.0", "1.2.0")
         assert world.real.store.root_versions()[-1] == 5

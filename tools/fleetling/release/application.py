@@ -13,6 +13,7 @@ from typing import Any
 from fleetling import device
 from fleetling.config.schema import agent_schema
 from fleetling.errors import FleetlingError
+from fleetling.release.bundle import FILES
 from fleetling.release.imports import missing_imports
 from fleetling.release.words import mpy_version
 
@@ -69,6 +70,12 @@ def build_slot(
     if "app.py" not in sources and "app/__init__.py" not in sources:
         raise FleetlingError(
             f"{folder} has no app.py", "An application is app.py, or a package app."
+        )
+    room = FILES - len(device.agent_files())
+    if len(sources) > room:
+        raise FleetlingError(
+            f"The application has {len(sources)} files; a board takes {room} beside the agent's",
+            "Put several modules into one file, or leave out what the board does not need.",
         )
     faults = [*_names(sources), *_settings(sources), *_modules(sources, provides)]
     if faults:

@@ -30,7 +30,7 @@ async def run(wing, task, back):
     while True:
         await task.sleep(min(_STEP_S, steady_s))
         uptime_s = runtime.board.uptime_s()
-        steady = uptime_s - runtime.supervisor.failed_at >= steady_s
+        steady = uptime_s - runtime.supervisor.failed_at >= steady_s and _in_time(runtime)
         fine = steady and await _healthy(runtime)
         if fine and runtime.session.connected():
             try:
@@ -46,6 +46,11 @@ async def run(wing, task, back):
             if code != "trial-link":
                 record.condemn(kept)
             switch.revert(runtime, kept, code)
+
+
+def _in_time(runtime):
+    """Whether every task has checked in; the supervisor may not have looked yet."""
+    return all([task.left_ms() >= 0 for task in runtime.supervisor.tasks.values()])
 
 
 async def _healthy(runtime):

@@ -99,10 +99,10 @@ class Job:
     async def show(self, state, done=0, of=0, why=""):
         """What the report says from now on."""
         live = self.wing.live
-        before = (live["state"], live["why"]) if live else None
-        self.wing.live = {"state": state, "done": done, "of": of, "why": why}
+        before = _stage(live) if live else None
+        live = self.wing.live = {"state": state, "done": done, "of": of, "why": why}
         now = self.runtime.board.uptime_s()
-        if before != (state, why) or now - self._told_s >= _TELL_S:
+        if before != _stage(live) or now - self._told_s >= _TELL_S:
             self._told_s = now
             await self.wing.tell()
 
@@ -303,6 +303,11 @@ class Job:
     def _tidy(self):
         ondemand.release(*_LOADED)
         gc.collect()
+
+
+def _stage(live):
+    """What a report is worth of: the state, and each quarter of the way."""
+    return live["state"], live["why"], live["of"] and live["done"] * 4 // live["of"]
 
 
 def _delta(found, offer):

@@ -128,6 +128,6 @@ def test_assigned_another_while_it_tries_the_last(desk: Desk) -> None:
         board.run(LONG_S)
         found = desk.look()
         assert "confirmed" in {one.report.state for one in found}
-        for one in found:
-            assert one.at is not At.DONE or dict(one.report.versions) == {"app": "1.2.0"}, one
+        for each in found:
+            assert each.at is not At.DONE or dict(each.report.versions) == {"app": "1.2.0"}, each
         assert found[-1].at in (At.DONE, At.BAD)

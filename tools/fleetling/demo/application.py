@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-__all__ = ["APPLICATION"]
+__all__ = ["APPLICATION", "HANGING"]
 
 CODE = b"""\
 # SPDX-License-Identifier: MIT
@@ -34,3 +34,10 @@ SETTINGS = {
     "rate": {"type": "float", "default": 1.0, "least": 0.1, "greatest": 10},
 }
 APPLICATION = {"app.py": CODE, "settings.json": json.dumps(SETTINGS).encode()}
+# A release with a mistake: it waits where it should check in.
+HANGING = {
+    **APPLICATION,
+    "app.py": CODE.replace(
+        b"        await task.sleep(0.5)\n", b"        await asyncio.sleep(60)\n"
+    ),
+}

@@ -130,6 +130,7 @@ class TemporaryFleet:
         provision: Provision,
         *,
         app: dict[str, bytes] | None = None,
+        firmware: bytes | None = None,
         seed: int = 0,
         on_line: OnLine | None = None,
         on_event: OnEvent | None = None,
@@ -138,7 +139,7 @@ class TemporaryFleet:
         folder = self.folder / provision.device_id
         folder.mkdir()
         image = build_flash(
-            firmware=stock.build_app(),
+            firmware=firmware or stock.build_app(),
             nvs=build_nvs(provision),
             files=first_files("1.0.0", app),
         )

@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
 from fleetling.demo.application import APPLICATION
-from fleetling.demo.fleet import WIFI, TemporaryFleet
+from fleetling.demo.fleet import HOST, WIFI, TemporaryFleet
+from fleetling.demo.releases import FIRMWARE, Releases
+from fleetling.release.serve import make_server
 from fleetling.simboard.process.board import ProcessBoard
 
 __all__ = ["NAMES", "SETTINGS", "Scene"]
@@ -29,10 +32,16 @@ class Scene:
         self.fleet = TemporaryFleet(folder, broker=broker)
         self.operator = self.fleet.operator()
         self.boards: dict[str, ProcessBoard] = {}
+        self.releases = Releases(folder / "repository", compiled=True)
+        self._server = make_server(self.releases.folder, HOST, 0, quiet=True)
+        repository = f"http://{HOST}:{self._server.server_address[1]}/"
         for seed, name in enumerate(NAMES, start=1):
             self.boards[name] = self.fleet.board(
-                self.fleet.unproven(name, settings=SETTINGS),
+                self.fleet.unproven(
+                    name, settings=SETTINGS, repository=repository, root=self.releases.root
+                ),
                 app=APPLICATION,
+                firmware=FIRMWARE,
                 seed=seed,
                 on_line=lambda line, name=name: on_line(name, line),  # type: ignore[misc]
             )
@@ -59,6 +68,11 @@ class Scene:
             entered.enter_context(self.fleet.broker)
             self.hub = entered.enter_context(self.fleet.hub())
             entered.enter_context(self.operator)
+            serving = Thread(target=self._server.serve_forever, name="releases")
+            serving.start()
+            entered.callback(serving.join)
+            entered.callback(self._server.server_close)
+            entered.callback(self._server.shutdown)
             for board in self.boards.values():
                 entered.callback(board.stop)
             self._ending = entered.pop_all()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+from fleetling.demo.releases import Releases
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX, Device, FleetState
 
@@ -33,6 +34,8 @@ class Scene(Protocol):
     def hub(self) -> Signer: ...
     @property
     def wifi(self) -> str: ...
+    @property
+    def releases(self) -> Releases: ...
     def signed(self) -> int:
         """How many certificates the hub has signed."""
 
@@ -306,6 +309,85 @@ def factory_reset(scene: Scene) -> str:
     return f"{name} forgot it all, made a new key, was let in again"
 
 
+def _assign(scene: Scene, name: str, number: int, target: str) -> None:
+    """Assigns a release, as `fleetling update assign` does."""
+    order = {"id": f"demo-{number}", "targets": [target]}
+    topic = f"{PREFIX}{name}/down/update"
+    scene.operator.publish(topic, json.dumps(order).encode(), retain=True)
+
+
+def _updated(scene: Scene, name: str, number: int, state: str, timeout_s: float) -> dict[str, Any]:
+    """Waits for the state of an assignment; the board's report."""
+
+    def holds(found: FleetState) -> bool:
+        report = found.devices[name].update
+        return report.get("id") == f"demo-{number}" and report.get("state") == state
+
+    if not scene.operator.wait(holds, timeout_s):
+        report = scene.operator.state.devices[name].update
+        raise StepFailed(f"{name} is not {state} within {timeout_s:.0f} s: {report}")
+    return scene.operator.state.devices[name].update
+
+
+def update_application(scene: Scene) -> str:
+    kitchen, _, workshop = list(scene.boards)[:3]
+    _assign(scene, workshop, 1, scene.releases.hanging)  # it takes a while; a later step looks
+    _assign(scene, kitchen, 1, scene.releases.good)
+    _updated(scene, kitchen, 1, "confirmed", 60)
+    birth = scene.operator.state.devices[kitchen].birth
+    if birth.get("app") != "1.1.0":
+        raise StepFailed(f"{kitchen} runs {birth.get('app')}")
+    size = scene.releases.size(".1.1.0.app")
+    return f"{kitchen} runs 1.1.0 in slot {birth['slot']}; most of its {size // 1024} KB it had"
+
+
+def update_firmware(scene: Scene) -> str:
+    name = list(scene.boards)[1]
+    _assign(scene, name, 1, scene.releases.firmware)
+    _expect(
+        scene,
+        f"{name} has half of it",
+        lambda state: (
+            state.devices[name].update.get("state") == "fetching"
+            and 2 * state.devices[name].update.get("done", 0)
+            > state.devices[name].update.get("of", 0)
+            > 0
+        ),
+        60,
+    )
+    scene.boards[name].power_cut()
+    time.sleep(0.2)
+    scene.boards[name].start()
+    _updated(scene, name, 1, "confirmed", 90)
+    _expect(
+        scene,
+        f"{name} says that it runs the new firmware",
+        lambda state: (
+            (state.devices[name].birth.get("release"), state.devices[name].birth["partition"])
+            == ("1.1.0", "ota_1")
+        ),
+    )
+    delta, whole = scene.releases.size(".delta"), scene.releases.size(".fw")
+    return f"{name} runs 1.1.0 from ota_1; a delta of {delta // 1024} KB for {whole // 1024}"
+
+
+def hanging_release(scene: Scene) -> str:
+    name = list(scene.boards)[2]
+    report = _updated(scene, name, 1, "reverted", 120)
+    birth = scene.operator.state.devices[name].birth
+    if birth.get("app") != "1.0.0":
+        raise StepFailed(f"{name} runs {birth.get('app')}")
+    return f"{name} went back to 1.0.0 by itself: {report['code']}"
+
+
+def tampered_release(scene: Scene) -> str:
+    name = list(scene.boards)[1]
+    scene.releases.tamper()
+    _assign(scene, name, 2, scene.releases.tampered)
+    report = _updated(scene, name, 2, "refused", 60)
+    return f"{name} stays on {scene.operator.state.devices[name].birth['app']}: {report['code']}"
+
+
 def nothing_lost(scene: Scene) -> str:
     _expect(
         scene,
@@ -337,6 +419,10 @@ def steps() -> list[Step]:
         Step("A crash loop, and safe mode", crash_loop),
         Step("An application that hangs", hang),
         Step("A factory reset, and the return", factory_reset),
+        Step("An application update", update_application),
+        Step("A firmware delta, cut in the middle", update_firmware),
+        Step("A release that hangs", hanging_release),
+        Step("A release that was tampered with", tampered_release),
         Step("Nothing was lost", nothing_lost),
     ]
 

@@ -138,13 +138,20 @@ class VirtualFleet:
         seed: int = 1,
         built: int | None = None,
         app: dict[str, bytes] | None = None,
+        firmware: bytes | None = None,
         files: dict[str, bytes] | None = None,
         **options: Any,
     ) -> Board:
-        """A board whose slot holds the agent's sources, since CPython runs no .mpy; `built` is the
-        time of its build, Unix seconds, `app` the application's files, `files` more files."""
+        """A board whose slot holds the agent's sources, since CPython runs no .mpy.
+
+        Args:
+            built: the time of its build, Unix seconds.
+            app: the application's files.
+            firmware: an app image.
+            files: more files.
+        """
         image = build_flash(
-            firmware=stock.build_app(),
+            firmware=firmware or stock.build_app(),
             nvs=build_nvs(provision or self.provision()),
             files={**_files(built, app), **(files or {})},
         )

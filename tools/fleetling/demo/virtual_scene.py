@@ -9,30 +9,40 @@ from __future__ import annotations
 
 import json
 import secrets
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fleetling.demo.application import APPLICATION
+from fleetling.demo.releases import FIRMWARE, Releases
 from fleetling.demo.scene import NAMES, SETTINGS
 from fleetling.demo.virtual import BASE, SSID, VirtualFleet
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import FleetState
 from fleetling.simboard.inprocess.broker import Message
+from fleetling.simboard.inprocess.web import FileServer
 
 __all__ = ["VirtualScene"]
 
 STEP_S = 0.5
+UPDATES = "updates.lan"
 
 
 class VirtualBoard:
     """One board and its world; `power` is what the story may do to it."""
 
-    def __init__(self, name: str, seed: int, take: Callable[[Message], None]) -> None:
+    def __init__(
+        self, name: str, seed: int, take: Callable[[Message], None], releases: Releases
+    ) -> None:
         self.world = VirtualFleet()
         self.world.broker.listeners.append(take)
-        provision = self.world.unproven(name, settings=SETTINGS)
-        self.board = self.world.board(provision, seed=seed, app=APPLICATION)
+        self.world.net.host(UPDATES, 80, FileServer(releases.read).handle)
+        provision = self.world.unproven(
+            name, settings=SETTINGS, repository=f"http://{UPDATES}/", root=releases.root
+        )
+        self.board = self.world.board(provision, seed=seed, app=APPLICATION, firmware=FIRMWARE)
         self.powered = False
         self._shown = 0
 
@@ -119,9 +129,11 @@ class VirtualScene:
 
     def __init__(self, on_line: Callable[[str, str], None]) -> None:
         self.operator = _Operator(self)
+        self._folder = tempfile.TemporaryDirectory()
+        self.releases = Releases(Path(self._folder.name), compiled=False)
         self.hub = _Hubs(self)
         self.boards = {
-            name: VirtualBoard(name, seed, self.operator.take)
+            name: VirtualBoard(name, seed, self.operator.take, self.releases)
             for seed, name in enumerate(NAMES, start=1)
         }
         self._on_line = on_line
@@ -157,3 +169,4 @@ class VirtualScene:
     ) -> None:
         for board in self.boards.values():
             board.board.close()
+        self._folder.cleanup()

@@ -77,7 +77,7 @@ class Player:
             "at": int(time.time()),
             "tries": 1,
             "why": "",
-            "app": "1.2.0",
+            "app": order["targets"][0].split("/")[1].removesuffix(".app"),
         }
         self.say("up/update", {**document, **self.more, **more})
 

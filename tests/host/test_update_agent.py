@@ -116,15 +116,15 @@ def test_taken_back_while_it_waits(desk: Desk) -> None:
 
 def test_assigned_another_while_it_tries_the_last(desk: Desk) -> None:
     """Nothing that it says of the last may count for the new one."""
-    one, two = desk.world.add_app("1.1.0"), desk.world.add_app("1.2.0")
+    first, second = desk.world.add_app("1.1.0"), desk.world.add_app("1.2.0")
     desk.world.publish()
     with desk.world.board_of() as board:
         board.boot(BOOT_S)
-        desk.assign(one)
+        desk.assign(first)
         while not desk.world.reported("trial"):
             board.run(5)
         desk.look()
-        desk.assign(two)
+        desk.assign(second)
         board.run(LONG_S)
         found = desk.look()
         assert "confirmed" in {one.report.state for one in found}

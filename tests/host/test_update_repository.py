@@ -78,7 +78,7 @@ def test_the_anchor_is_the_newest_root(place: Home) -> None:
     digest = hashlib.sha256(b"root 10").digest()
     assert anchor(place) == ("http://updates.lan/", struct.pack("<I", 10) + digest)
     assert anchor(settings(place, 'name = "farm"\n')) == ("", b"")
-    moved = settings(place, 'repo = "http://updates.lan/"\n[release]\nfolder = "elsewhere"\n')
+    moved = settings(place, 'repo = "http://updates.lan/"\n[release]\nrepository = "elsewhere"\n')
     with pytest.raises(FleetlingError, match="elsewhere"):
         anchor(moved)
 

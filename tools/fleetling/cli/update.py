@@ -31,7 +31,7 @@ from fleetling.update.picture import (
     table,
 )
 from fleetling.update.plan import STOP_AT, Plan, check_times, make_plan
-from fleetling.update.repository import Catalogue, folder_of
+from fleetling.update.repository import Catalogue
 from fleetling.update.rollout import Look, Rollout, recall
 from fleetling.update.standing import At, Standing
 from fleetling.update.waves import parse_share, parse_waves
@@ -122,7 +122,7 @@ def assign(
             "Give PRODUCT/VERSION, for example pump/1.2.0; fleetling release list has them.",
         )
     place = home.find(folder)
-    catalogue = Catalogue(folder_of(place))
+    catalogue = Catalogue(place.repository)
     releases = catalogue.find(targets)
     for role, when in catalogue.lapsed:
         errors.print(

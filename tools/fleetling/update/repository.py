@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from fleetling.errors import FleetlingError
 from fleetling.home import SETTINGS, Home
 
-__all__ = ["Catalogue", "Release", "anchor", "folder_of", "version_key"]
+__all__ = ["Catalogue", "Release", "anchor", "version_key"]
 
 LONGEST_URL = 128  # of the board's NVS (agent/storage/nvsmap.py)
 SUFFIXES = {".app": "app", ".fw": "firmware"}
@@ -42,17 +42,6 @@ class Release:
         return f"{self.path.partition('/')[0]}/{self.version}"
 
 
-def folder_of(home: Home) -> Path:
-    """Where the repository's files are on this machine."""
-    section = home.settings.get("release", {})
-    name = section.get("folder", "repository") if isinstance(section, dict) else None
-    if not isinstance(name, str) or not name:
-        raise FleetlingError(
-            f"{home.folder / SETTINGS}: release.folder is {name!r}", "Give a folder's name."
-        )
-    return home.folder / name
-
-
 def anchor(home: Home) -> tuple[str, bytes]:
     """What boards are flashed with: the repository's URL, and of its newest root the version (32
     bits, little-endian) and SHA-256. Both are empty where the fleet has no repository.
@@ -64,7 +53,7 @@ def anchor(home: Home) -> tuple[str, bytes]:
     if url == "":
         return "", b""
     _check_url(home, url)
-    metadata = folder_of(home) / "metadata"
+    metadata = home.repository / "metadata"
     roots = {
         int(found[1]): path
         for path in metadata.glob("*.root.json")
@@ -73,7 +62,7 @@ def anchor(home: Home) -> tuple[str, bytes]:
     if not roots:
         raise FleetlingError(
             f"{SETTINGS} names a repository, but there is no N.root.json in {metadata}",
-            "Make the repository first (fleetling release), or take the line `repo` out.",
+            "Make the repository first (fleetling release init), or take the line `repo` out.",
         )
     version = max(roots)
     return url, struct.pack("<I32s", version, hashlib.sha256(_bytes(roots[version])).digest())

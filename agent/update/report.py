@@ -8,21 +8,24 @@ _TOLD = ("confirmed", "reverted", "failed", "refused")
 
 def document(wing):
     """The report, a dict."""
-    kept = record.load()
-    order, live = wing.order, wing.live
-    made = {"state": kept["state"], "id": kept["id"], "done": 0, "of": 0, "why": ""}
+    kept, live = record.load(), wing.live
+    made = {
+        "state": kept["state"],
+        "id": kept["id"],
+        "targets": [part["path"] for part in kept["parts"]],
+        "done": 0,
+        "of": 0,
+        "why": "",
+        "code": kept["code"],
+        "detail": kept["detail"],
+        "tries": kept["n"],
+        "at": wing.runtime.clock.now(),
+    }
     if live:
-        made.update(live)
-    if order:
-        made["id"] = order["id"]
-        made["targets"] = order["targets"]
-    else:
-        made["targets"] = [part["path"] for part in kept["parts"]]
-    made["code"], made["detail"] = kept["code"], kept["detail"]
-    made["tries"] = kept["n"]
-    made["at"] = wing.runtime.clock.now()
-    for part in kept["parts"]:
-        made[part["kind"]] = part["version"]
+        made.update(live)  # what goes on, which the record need not speak of yet
+    if made["id"] == kept["id"]:
+        for part in kept["parts"]:
+            made[part["kind"]] = part["version"]
     return made
 
 

@@ -96,19 +96,28 @@ class Job:
 
         return watched
 
-    async def show(self, state, done=0, of=0, why=""):
+    def _live(self, state, done=0, of=0, why="", error=None):
+        self.wing.live = {
+            "id": self.order["id"],
+            "targets": self.order["targets"],
+            "state": state,
+            "done": done,
+            "of": of,
+            "why": why,
+            "code": error.code if error else "",
+            "detail": error.detail if error else "",
+        }
+        return self.wing.live
+
+    async def show(self, state, done=0, of=0, why="", error=None):
         """What the report says from now on."""
         live = self.wing.live
         before = _stage(live) if live else None
-        live = self.wing.live = {"state": state, "done": done, "of": of, "why": why}
+        live = self._live(state, done, of, why, error)
         now = self.runtime.board.uptime_s()
         if before != _stage(live) or now - self._told_s >= _TELL_S:
             self._told_s = now
             await self.wing.tell()
-
-    async def advance(self, count):
-        live = self.wing.live
-        await self.show("fetching", live["done"] + count, live["of"])
 
     # --- the way of an assignment
 
@@ -144,10 +153,9 @@ class Job:
                 await self._finish(record, "failed", error)
                 return
             self.log.warning("update", "{} {}".format(error.code, error.detail))
-            record["code"], record["detail"] = error.code, error.detail
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << attempt)
             byte = self.runtime.board.random(1)[0]
-            await self._wait(pause_s * (256 + byte) / 512, "retry")
+            await self._wait(pause_s * (256 + byte) / 512, "retry", error)
 
     async def _attempt(self, record):
         waiting = record["id"] == self.order["id"] and record["state"] in ("verified", "switching")
@@ -185,9 +193,9 @@ class Job:
         if delay > 0:
             await self._wait(delay, "jitter")
 
-    async def _wait(self, seconds, why):
+    async def _wait(self, seconds, why, error=None):
         live = self.wing.live
-        await self.show(live["state"] if live else "assigned", 0, 0, why)
+        await self.show(live["state"] if live else "assigned", 0, 0, why, error)
         until = self.runtime.board.uptime_s() + seconds
         while self.runtime.board.uptime_s() < until:
             await self._task.sleep(min(_STEP_S, seconds))
@@ -209,7 +217,7 @@ class Job:
         try:
             chosen = rules.choose([whole for whole, _ in found], facts)
         except rules.Held as e:
-            await self.show("waiting", 0, 0, "requires")
+            await self.show("waiting", 0, 0, "requires", Refused("", e.args[0]))
             self.log.warning("update", "held: it requires {}".format(e.args[0]))
             return False
         if not chosen:
@@ -265,7 +273,7 @@ class Job:
             )
             if not why:
                 return
-            self.wing.live = {"state": "waiting", "done": 0, "of": 0, "why": ""}
+            await self.show("waiting", 0, 0, why)
             await self._wait(_STEP_S, why)
 
     async def _switch(self, record):

@@ -74,6 +74,7 @@ def test_the_main_job(fleet: TemporaryFleet) -> None:
         assert operator.command("dev", "info")["result"]["commands"] == [
             "info",
             "ping",
+            "previous",
             "reboot",
             "reset",
         ]

@@ -3,7 +3,7 @@
 
 In this order, each step able to fail without stopping the rest: hardware watchdog on; reset
 button; boot counter and boot record; choose a slot and verify every file of it; mount it. Nothing
-is imported from a slot that is not verified; where none is, rescue.py fetches one. A slot is one
+is imported from a slot that is not verified. A slot is one
 file, a pack (docs/updates.md), mounted as a file system of its own: littlefs would take 4 KB for
 each of its files. State is in
 NVS, namespace fl_state: "slot" (agent/update/slotword.py has its layout), "boots", "dev", "reset"
@@ -268,10 +268,7 @@ def _start():
     for number in wanted + [each for each in (0, 1, 2) if each not in wanted]:
         if number < len(_SLOTS) and _started(_SLOTS[number]):
             return
-    print("boot: no slot is good")
-    import rescue
-
-    rescue.main()
+    print("boot: no slot is good. Install again: fleetling flash")
 
 
 _start()

@@ -34,8 +34,6 @@ PORTABLE = {
 # before there is an agent.
 HARDWARE = {"esp", "esp32", "machine", "network", "ntptime", "time", "vfs"}
 HARDWARE_FILES = {"agent/board.py", "agent/facts.py", "boot.py"}
-# Files of the board that are no part of the agent: the user's, and the last resort.
-OTHERS = {("agent/application.py", "app"), ("boot.py", "rescue")}
 WINGS = ("identity", "config", "monitor", "update")
 PRINTERS = {"agent/__init__.py", "agent/log.py", "agent/repl.py", "boot.py"}
 
@@ -75,8 +73,8 @@ def allowed_imports(path: str, tree: ast.Module) -> Iterator[Finding]:
             top = name.split(".")[0]
             if top in HARDWARE and path not in HARDWARE_FILES:
                 yield node.lineno, f"{name}: only {' and '.join(sorted(HARDWARE_FILES))} import it"
-            elif (path, top) in OTHERS:
-                continue
+            elif top == "app" and path == "agent/application.py":
+                continue  # the user's
             elif top not in PORTABLE | HARDWARE | {"agent"}:
                 yield node.lineno, f"{name}: not frozen in stock firmware"
 

@@ -24,6 +24,7 @@ BULK = 12  # programs of a sector that holds bulk, of which every so many is cut
 SPARE_BULK = 97
 APPS = 0x10000
 NVS = (0x9000, 0xD000)
+# Before, after, in the middle, and some of the words; each scenario's share keeps the suite short.
 TORN: list[int | bytes | None] = [None, -1, 1, b"\x55\x12\x9a"]
 
 
@@ -129,7 +130,7 @@ def sweep(case: Case, torn: int | bytes | None, capsys: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torn", TORN[::3])
+@pytest.mark.parametrize("torn", TORN[3:])
 def test_an_application(torn: int | bytes | None, capsys: Any) -> None:
     case = Case(
         lambda world: [world.add_app("1.1.0", security=1)], old="1.0.0 ota_0", new="1.1.0 ota_0"
@@ -139,7 +140,7 @@ def test_an_application(torn: int | bytes | None, capsys: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torn", TORN)
+@pytest.mark.parametrize("torn", TORN[::3])
 def test_a_firmware(torn: int | bytes | None, capsys: Any) -> None:
     case = Case(
         lambda world: [world.add_firmware("1.1.0", security=1)],
@@ -151,7 +152,7 @@ def test_a_firmware(torn: int | bytes | None, capsys: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torn", TORN[1:3])
+@pytest.mark.parametrize("torn", TORN[1:2])
 def test_both_together(torn: int | bytes | None, capsys: Any) -> None:
     def make(world: World) -> list[str]:
         one = world.add_app("1.1.0", app("both"), security=1)

@@ -156,3 +156,23 @@ def test_where_memory_does_not_do_for_both_the_application_makes_room(world: Wor
         assert "without the application" in board.console.splitlines()[-3:][0]
         board.run(700)
         assert board.console.count("app says 1.1.0") == 2
+
+
+def test_without_the_broker_a_trial_ends_but_nothing_is_condemned(world: World) -> None:
+    path = world.add_app("1.1.0")
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.assign(path)
+        while board.lives == 1:
+            board.run(1)
+        world.host.refuse = True
+        board.run(100)
+        assert board.lives == 2  # healthy otherwise: it goes on for longer than trial_s
+        board.run(200)
+        world.host.refuse = False
+        board.run(100)
+        (event,) = world.events("update")
+        assert (event["state"], event["reason"]) == ("reverted", "trial-link")
+        assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        update(world, board, path)

@@ -181,6 +181,22 @@ def test_frequency_and_identity():
     assert machine.unique_id() != stock.new_chip(seed=1).modules()["machine"].unique_id()
 
 
+def test_an_adc_measures_what_is_at_its_pin():
+    chip, machine = board()
+    adc = machine.ADC(machine.Pin(34), atten=machine.ADC.ATTN_11DB)
+    assert adc.read() == adc.read_u16() == adc.read_uv() == 0
+    chip.volts[34] = 1.95
+    assert adc.read() == 2047 and adc.read_u16() == 0x7FF7
+    assert 1940000 < adc.read_uv() <= 1950000
+    chip.volts[34] = 9
+    assert adc.read() == 4095 and adc.read_u16() == 65535 and adc.read_uv() == 3900000
+    adc.atten(machine.ADC.ATTN_0DB)
+    chip.volts[34] = 0.55
+    assert adc.read() == 2047
+    raises(ValueError, machine.ADC, machine.Pin(5))
+    raises(ValueError, machine.ADC, 34, 4)
+
+
 def test_the_build_says_who_it_is():
     assert chip_module.UNAME[0] == "esp32"
     assert chip_module.UNAME[4] == "Generic ESP32 module with OTA with ESP32"

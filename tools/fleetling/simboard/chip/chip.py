@@ -65,10 +65,12 @@ class Chip:
         self.rollback = rollback
         self.family = family
         self.unique_id = b"\x24\x0a\xc4" + struct.pack(">I", seed)[1:]
-        # Set by tests: levels of pins (number -> 0 or 1), die temperature, heap of the IDF, and
-        # bytes of the Python heap that something holds until the next reset.
+        # Set by tests: levels of pins (number -> 0 or 1), what is measured at them (number ->
+        # volts), die temperature, heap of the IDF, and bytes of the Python heap that something
+        # holds until the next reset.
         self.heap_held = 0
         self.pins = {}
+        self.volts = {}
         self.temperature_c = 45.0
         self.idf_heap = [
             (7288, 0, 0, 0),

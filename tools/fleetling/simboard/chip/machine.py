@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The `machine` module of MicroPython: watchdog, resets, sleep, clock, RTC memory, pins."""
+"""The `machine` module of MicroPython: watchdog, resets, sleep, clock, RTC memory, pins, ADC."""
 
 from micropython import const
 
@@ -14,6 +14,9 @@ _FREQUENCIES = (20000000, 40000000, 80000000, 160000000, 240000000)
 _PINS = (0, 1, 2, 3, 4, 5, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27)
 _PINS += (32, 33, 34, 35, 36, 37, 38, 39)
 _INPUT_ONLY = const(34)
+_ADC_PINS = (32, 33, 34, 35, 36, 37, 38, 39, 0, 2, 4, 12, 13, 14, 15, 25, 26, 27)
+# What 4095 stands for at each attenuation, in millivolts (ESP-IDF's guide to the ADC driver).
+_FULL_MV = (1100, 1500, 2200, 3900)
 
 
 def make(chip):
@@ -41,6 +44,9 @@ def make(chip):
     class BoundPin(Pin):
         _chip = chip
 
+    class BoundADC(ADC):
+        _chip = chip
+
     module = Module("machine")
     module.PWRON_RESET = _PWRON
     module.HARD_RESET = _HARD
@@ -51,6 +57,7 @@ def make(chip):
     module.WDT = BoundWDT
     module.RTC = BoundRTC
     module.Pin = BoundPin
+    module.ADC = BoundADC
     module.reset = lambda: chip.on_reset(_HARD)
     module.soft_reset = lambda: chip.on_reset(_SOFT)
     module.reset_cause = lambda: chip.reset_cause
@@ -148,3 +155,38 @@ class Pin:
 
     def off(self):
         self.value(0)
+
+
+class ADC:
+    """What is measured is in `chip.volts` (pin -> volts): a test turns a knob by writing there."""
+
+    ATTN_0DB = 0
+    ATTN_2_5DB = 1
+    ATTN_6DB = 2
+    ATTN_11DB = 3
+    _chip = None
+
+    def __init__(self, pin, atten=0):
+        self._id = getattr(pin, "_id", pin)
+        if self._id not in _ADC_PINS:
+            raise ValueError("invalid pin")
+        self.init(atten=atten)
+
+    def init(self, atten=0):
+        self.atten(atten)
+
+    def atten(self, atten):
+        if not 0 <= atten < len(_FULL_MV):
+            raise ValueError("invalid atten")
+        self._full_mv = _FULL_MV[atten]
+
+    def read(self):
+        millivolts = int(self._chip.volts.get(self._id, 0) * 1000)
+        return max(0, min(4095, millivolts * 4095 // self._full_mv))
+
+    def read_u16(self):
+        raw = self.read()
+        return raw << 4 | raw >> 8
+
+    def read_uv(self):
+        return self.read() * self._full_mv * 1000 // 4095

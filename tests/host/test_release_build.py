@@ -72,11 +72,14 @@ def test_an_application_is_compiled_and_its_sources_kept(
             "empty.txt": "",
             ".git/config": "secret",
             "lib/__pycache__/x.pyc": "x",
+            "tests/test_app.py": "import pytest",
+            "conftest.py": "import pytest",
         },
     )
     report = build.build_app(repository, source, "pump", "1.2.0", security=2, built=5)
     assert report.path == "pump/1.2.0.app" and report.native == ["fast.py"]
-    assert report.left_out == [".git/config", "lib/__pycache__/x.pyc"]
+    stays = [".git/config", "conftest.py", "lib/__pycache__/x.pyc", "tests/test_app.py"]
+    assert report.left_out == stays
     target = repository.releases("pump")[report.path]
     words = target.custom
     assert (words["security"], words["built"], words["mpy"]) == (2, 5, 6)

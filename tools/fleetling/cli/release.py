@@ -289,7 +289,7 @@ def app(
     for path in report.native:
         say(f"{path} travels as source: the board compiles its machine code")
     if report.left_out:
-        say(f"Left out, as hidden: {', '.join(report.left_out)}")
+        say(f"Stays here: {', '.join(report.left_out)}")
     _next()
 
 

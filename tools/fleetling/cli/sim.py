@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from fleetling.application import read_application
 from fleetling.cli.console import output
 from fleetling.errors import FleetlingError
 from fleetling.image.flash import build_flash, first_files
@@ -42,26 +43,15 @@ def new(folder: Path, bare: bool, nvs: Path | None, app: Path | None) -> None:
         raise FleetlingError(
             f"{folder} already holds a board", "Choose another folder, or remove this one first."
         )
+    own = read_application(app)[0] if app else {}
     folder.mkdir(parents=True, exist_ok=True)
-    if app is not None and not (app / "app.py").is_file() and not (app / "app").is_dir():
-        raise FleetlingError(f"{app} has no app.py", "An application is app.py, or a package app.")
-    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0", _application(app))
+    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0", own)
     blank = b"\xff" * NVS_SIZE
     image = build_flash(
         firmware=stock.build_app(), nvs=nvs.read_bytes() if nvs else blank, files=files
     )
     (folder / "flash.bin").write_bytes(image)
     output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
-
-
-def _application(folder: Path | None) -> dict[str, bytes]:
-    """An application's files by their path in the slot."""
-    if folder is None:
-        return {}
-    paths = [
-        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 
 @command.command()

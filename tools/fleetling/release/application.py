@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fleetling import device
+from fleetling.application import read_application
 from fleetling.config.schema import agent_schema
 from fleetling.errors import FleetlingError
 from fleetling.release.bundle import FILES
 from fleetling.release.imports import missing_imports
 from fleetling.release.words import mpy_version
 
-__all__ = ["Application", "build_slot", "read_folder"]
+__all__ = ["Application", "build_slot"]
 
 # What an application cannot have: boards keep their own there.
 _TAKEN = ("agent", "boot.py", "main.py", device.MANIFEST)
@@ -41,20 +42,6 @@ class Application:
     native: list[str]
 
 
-def read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """The application's files by path, and what is left out: hidden files and caches."""
-    files, left_out = {}, []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if not path.is_file():
-            continue
-        if any(part.startswith(".") or part == "__pycache__" for part in name.parts):
-            left_out.append(name.as_posix())
-        else:
-            files[name.as_posix()] = path.read_bytes()
-    return files, left_out
-
-
 def build_slot(
     folder: Path, version: str, *, security: int = 0, provides: Collection[str] = ()
 ) -> Application:
@@ -66,11 +53,7 @@ def build_slot(
     Raises:
         FleetlingError: what would fail on the board; the message has all of it.
     """
-    sources, left_out = read_folder(folder)
-    if "app.py" not in sources and "app/__init__.py" not in sources:
-        raise FleetlingError(
-            f"{folder} has no app.py", "An application is app.py, or a package app."
-        )
+    sources, left_out = read_application(folder)
     room = FILES - len(device.agent_files())
     if len(sources) > room:
         raise FleetlingError(

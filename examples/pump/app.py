@@ -1,7 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Waters a plant: an application to start from. docs/applications.md says what it may rely on."""
+"""Waters a plant: an application to start from. docs/applications.md says what it may rely on, and
+tests/ how it is tested without a board."""
+
+from machine import ADC, Pin
 
 import agent
+
+_SENSOR = 34  # more volts, more water
+_PUMP = 25
+_WET_UV = 2_000_000
+_WATER_S = 3
+_soil = ADC(Pin(_SENSOR), atten=ADC.ATTN_11DB)
+_pump = Pin(_PUMP, Pin.OUT, value=0)
 
 
 async def main(task):
@@ -12,14 +22,24 @@ async def main(task):
 
 
 async def pump(task):
+    _pump.off()  # a start again must not find it running
     while True:
         if read_soil() < agent.config["dry_below"]:
             with agent.busy():  # no update while the water runs
                 agent.count("waterings")
-                await task.sleep(3)
+                _pump.on()
+                try:
+                    await task.sleep(_WATER_S)
+                finally:
+                    _pump.off()
         await task.sleep(1)
 
 
+def healthy():
+    """Whether a new release may stay: the sensor is there."""
+    return read_soil() > 0
+
+
 def read_soil():
-    """Moisture in per cent; a real one would read an ADC."""
-    return 40
+    """Moisture in per cent."""
+    return min(100, _soil.read_uv() * 100 // _WET_UV)

@@ -32,6 +32,7 @@ COMMANDS = {
     "group": "Group devices by rules, to set them together.",
     "hub": "Serve the fleet: sign certificates, keep settings where they belong.",
     "init": "Make a fleet: its authorities, keys and settings.",
+    "ports": "The serial ports, and what may be on them.",
     "provision": "Make what boards leave the bench with.",
     "release": "Build, sign and publish firmware and applications.",
     "reset": "Take devices back to how they left the bench.",

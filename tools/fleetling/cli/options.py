@@ -14,8 +14,16 @@ import rich_click as click
 from fleetling.errors import FleetlingError
 from fleetling.home import Home
 from fleetling.pki import Authority
+from fleetling.port import ports
 
-__all__ = ["PASSPHRASE", "authority", "home_option", "new_passphrase"]
+__all__ = [
+    "PASSPHRASE",
+    "authority",
+    "chosen_port",
+    "home_option",
+    "new_passphrase",
+    "port_option",
+]
 
 PASSPHRASE = "FLEETLING_PASSPHRASE"  # noqa: S105 - a variable's name
 LEAST = 8
@@ -33,6 +41,35 @@ def home_option(function: F) -> F:
         help="The fleet's folder; else this one or the nearest above. [env: FLEETLING_HOME]",
     )
     return option(function)
+
+
+def port_option(function: F) -> F:
+    """`-p/--port` as `port`, None where it is not given; `chosen_port` makes a port of it."""
+    option = click.option(
+        "-p",
+        "--port",
+        metavar="PORT",
+        help="The board's serial port, or rfc2217:// or socket://; else the only likely one. "
+        "[env: FLEETLING_PORT, ESPTOOL_PORT]",
+    )
+    return option(function)
+
+
+def chosen_port(given: str | None) -> str:
+    """The port that is meant; on a terminal a person is asked which of several.
+
+    Raises:
+        FleetlingError: none is named, and none or several are likely.
+    """
+    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    return ports.choose(given, _picked if asks else None)
+
+
+def _picked(likely: list[ports.Port]) -> str:
+    for number, port in enumerate(likely, 1):
+        click.echo(f"{number:3d}  {port.device}  {port.description}  ({port.chip})", err=True)
+    chosen = click.prompt("Which port", type=click.IntRange(1, len(likely)), default=1, err=True)
+    return likely[chosen - 1].device
 
 
 def new_passphrase() -> bytes:

@@ -33,6 +33,7 @@ SIMULATION_HEAP = 114_000
 BOARD_HEAP = 2 * 164_000
 LOG_LIMIT = 1 << 20
 PRCTL_DEATH_SIGNAL = 1
+BUSY_TICKS = 150  # of 10 ms; a start takes less
 
 OnLine = Callable[[str], None]
 OnEvent = Callable[[str, str], None]
@@ -61,6 +62,37 @@ def _die_with_parent() -> None:
     os.setpgrp()
 
 
+def _wait_until_idle(pid: int) -> None:
+    """Until the interpreter waits for something, or has worked without a pause for a while.
+
+    It raises KeyboardInterrupt right in the signal's handler, also in the middle of a garbage
+    collection, which locks its heap for good. A chip does so between two bytecodes.
+    """
+    began = None
+    for _ in range(2000):
+        try:
+            found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return  # not Linux, or the board is gone
+        ticks = int(found[11]) + int(found[12])
+        began = ticks if began is None else began
+        if found[0] == "S" or ticks - began > BUSY_TICKS:
+            return
+        time.sleep(0.003)
+
+
+def _wait_until_taken(pid: int) -> None:
+    for _ in range(500):
+        time.sleep(0.003)
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            pending = status.partition("ShdPnd:")[2].split()[0]
+        except (OSError, IndexError):
+            return
+        if not int(pending, 16) >> signal.SIGINT - 1 & 1:
+            return
+
+
 @dataclass
 class _Life:
     process: subprocess.Popen[bytes]
@@ -68,6 +100,7 @@ class _Life:
     watchdog_s: float | None = None
     due: float = 0.0
     pending: bytes = b""
+    listens: bool = False
 
 
 @dataclass
@@ -153,10 +186,18 @@ class ProcessBoard:
     stop = power_cut
 
     def interrupt(self) -> None:
-        """Ctrl-C at the board's console."""
+        """Ctrl-C at the board's console; before boot.py runs, no board hears it.
+
+        Returns when the board has taken it, so that what is typed next comes after it.
+        """
+        life = self._life
+        if life is None or not life.listens:
+            return
+        _wait_until_idle(life.process.pid)
         with self._lock:
-            if self._life:
-                self._life.process.send_signal(signal.SIGINT)
+            if self._life is life:
+                life.process.send_signal(signal.SIGINT)
+        _wait_until_taken(life.process.pid)
 
     # --- the world around it
 
@@ -260,6 +301,7 @@ class ProcessBoard:
                 life.due = time.monotonic() + life.watchdog_s
             elif word == "m":
                 self.heap_at_boot = int(rest)
+                life.listens = True
             elif word == "p":
                 self._stop.set()  # the planned cut has come
             elif word == "r":

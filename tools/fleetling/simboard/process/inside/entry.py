@@ -133,11 +133,11 @@ def _make(control, cause):
 def _run(path, names):
     """Runs a file as the firmware does: what it raises is printed, and the boot goes on."""
     try:
-        with open(path) as file:
-            source = file.read()
-    except OSError:
-        return True
-    try:
+        try:
+            with open(path) as file:
+                source = file.read()
+        except OSError:
+            return True
         exec(compile(source, path, "exec"), names)
         return True
     except KeyboardInterrupt:
@@ -151,6 +151,18 @@ def _run(path, names):
     return False
 
 
+def _start(board, names, files, raw):
+    """Runs the files, then the prompt; a Ctrl-C between them ends the files alone."""
+    while True:
+        try:
+            while files:
+                if not _run(files.pop(0), names):
+                    files.clear()
+            repl.run(board, names, raw)
+        except KeyboardInterrupt:
+            files.clear()
+
+
 def main():
     control = Control(int(sys.argv[3]))
     cause = int(sys.argv[2])
@@ -161,10 +173,8 @@ def main():
         names = {"__name__": "__main__"}
         gc.collect()
         control.say("m {}".format(gc.mem_free()))
-        started = _run("/boot.py", names)
-        if started and "raw" not in sys.argv[4:]:
-            _run("/main.py", names)
-        repl.run(board, names, "raw" in sys.argv[4:])
+        raw = "raw" in sys.argv[4:]
+        _start(board, names, ["/boot.py"] if raw else ["/boot.py", "/main.py"], raw)
     except PowerCut:
         control.end("p")
 

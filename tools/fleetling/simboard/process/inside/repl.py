@@ -45,7 +45,8 @@ def run(board, names, raw):
         try:
             again = _raw(console, names) if raw else _friendly(console, names)
         except KeyboardInterrupt:
-            console.write("\r\n")
+            if not raw:  # raw mode forgets the line without a word
+                console.write("\r\n")
             again = raw
         if again is None:
             console.write("MPY: soft reboot\r\n")

@@ -8,7 +8,7 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 SPREAD := -n $(WORKERS) --dist loadfile
 STAMP := $(VENV)/.installed
 
-.PHONY: help test quick lint format demo bench clean
+.PHONY: help test quick board lint format demo bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ test: $(STAMP)  ## Every test, the slow ones too
 
 quick: $(STAMP)  ## The tests that take no more than a minute
 	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
+
+board: $(STAMP)  ## The tests of tests/board on a real board: make board PORT=/dev/ttyUSB0
+	@test -n "$(PORT)" || { echo "Say which board: make board PORT=/dev/ttyUSB0"; exit 2; }
+	$(BIN)/python -m pytest tests/board --board $(PORT) $(ARGS)
 
 lint: $(STAMP)  ## Formatting, types, and what device code may use
 	$(BIN)/ruff format --check .

@@ -31,21 +31,29 @@ WIFI = AccessPoint("fleetling-demo", "correct horse battery")
 
 
 class TemporaryFleet:
-    """Authorities and a broker in `folder`; boards are made as they are asked for."""
+    """Authorities and a broker in `folder`; boards are made as they are asked for.
 
-    def __init__(self, folder: Path, *, broker: str = "") -> None:
+    Args:
+        broker: its kind; "" takes mosquitto where it is installed.
+        host: the address at which boards reach this machine.
+    """
+
+    def __init__(self, folder: Path, *, broker: str = "", host: str = HOST) -> None:
         self.folder = folder
+        self.host = host
         self.authority: Authority = make_authority("Fleetling demo fleet CA", days=2)
         self.claims: Authority = make_authority("Fleetling demo claim CA", days=2)
         self.ca = self._write("fleet-ca", self.authority.identity.certificate_pem)
         claim_ca = self._write("claim-ca", self.claims.identity.certificate_pem)
-        certificate, key = self.write("broker", self.authority.server([HOST, "localhost"], 2))
+        certificate, key = self.write(
+            "broker", self.authority.server([*{host, HOST}, "localhost"], 2)
+        )
         self.files = BrokerFiles(
             self.ca,
             claim_ca,
             certificate,
             key,
-            address=HOST,
+            address=HOST if host == HOST else "0.0.0.0",  # noqa: S104 - a board on the same network
             port=free_port(),
             claim_port=free_port(),
         )
@@ -82,7 +90,7 @@ class TemporaryFleet:
         values: dict[str, object] = {
             "device_id": device_id,
             "ca": self.authority.identity.certificate_der,
-            "broker": f"{HOST}:{self.files.port}",
+            "broker": f"{self.host}:{self.files.port}",
             "wifi": [(WIFI.ssid, WIFI.password)],
             "identity": self.authority.client(device_id, 2),
             "settings": {"heartbeat_s": 2},
@@ -95,7 +103,7 @@ class TemporaryFleet:
         values: dict[str, object] = {
             "identity": None,
             "claim": self.claims.claim(device_id, 2),
-            "enrol": f"{HOST}:{self.files.claim_port}",
+            "enrol": f"{self.host}:{self.files.claim_port}",
         }
         return self.provision(device_id, **{**values, **changes})
 

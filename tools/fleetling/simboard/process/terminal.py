@@ -21,6 +21,8 @@ from fleetling.simboard.process.board import AccessPoint, ProcessBoard
 __all__ = ["BoardOnPty", "run_in_foreground"]
 
 CTRL_C = 0x03
+PIECE = 256  # what a terminal that takes anything takes at once
+PATIENCE_S = 0.5
 
 
 class BoardOnPty:
@@ -41,6 +43,7 @@ class BoardOnPty:
         self._board_out = board_out
         self.board = ProcessBoard(folder, points or [], stdin=self._in, stdout=board_out)
         self._ended = threading.Event()
+        self._unread = False
 
     def __enter__(self) -> BoardOnPty:
         self.board.start()
@@ -76,10 +79,14 @@ class BoardOnPty:
 
     def _show(self, data: bytes) -> None:
         # With nobody at the other end the terminal's buffer fills up; a board's UART drops then
-        # too.
-        _, writable, _ = select([], [self._master], [], 0)
-        if writable:
-            os.write(self._master, data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        # too. Whoever reads is waited for, once: a terminal here holds less than a host's driver.
+        data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        while data:
+            _, writable, _ = select([], [self._master], [], 0 if self._unread else PATIENCE_S)
+            self._unread = not writable
+            if self._unread:
+                return
+            data = data[os.write(self._master, data[:PIECE]) :]
 
     def _type(self, data: bytes) -> None:
         while data:

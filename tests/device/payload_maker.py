@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Makes payloads, good and bad, for the reader's tests. Written apart from the host's writer."""
 
-import gc
 import hashlib
 import struct
 from binascii import crc32
 
 from agent.errors import Refused
-
-# The reader collects garbage at each frame; on CPython that must not go through pytest's objects.
-getattr(gc, "freeze", gc.collect)()
 
 FRAME = 8192
 

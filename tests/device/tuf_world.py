@@ -6,7 +6,6 @@ who counts, and how often, is decided by the same code as for real ones. The rea
 tests in tests/host/test_tuf_keys.py.
 """
 
-import gc
 import json
 from binascii import hexlify
 from hashlib import sha256
@@ -20,9 +19,6 @@ from agent.update.tuf.client import Client
 NOW = 1800000000  # 2027-01-15T08:00:00Z
 EXPIRES = "2027-02-01T00:00:00Z"
 TOP = ("root", "timestamp", "snapshot", "targets")
-
-if hasattr(gc, "freeze"):
-    gc.freeze()  # CPython with pytest in it: what is there already need not be searched each time
 
 
 def _signature(public, digest):

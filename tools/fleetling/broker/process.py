@@ -115,12 +115,18 @@ class LocalBroker:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        try:
+            self._wait_for_doors(self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_for_doors(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + START_S
         for port in (self._files.port, self._files.claim_port):
             while not _listens(port):
-                if self._process.poll() is not None or time.monotonic() > until:
+                if process.poll() is not None or time.monotonic() > until:
                     last = self.log.strip().splitlines()[-3:]
-                    self.stop()
                     raise FleetlingError(
                         f"{self.kind} did not start: {' / '.join(last)}",
                         "Is the port free? Its log says more.",

@@ -58,7 +58,8 @@ class _Blocks:
     def read(self, cfg: Any, block: int, off: int, size: int) -> bytes:
         try:
             if self.failure is None:
-                return bytes(self.flash.read(self._addr + block * BLOCK + off, size))
+                found: bytes = self.flash.read(self._addr + block * BLOCK + off, size)
+                return found
         except BaseException as e:  # noqa: BLE001 - raised again by FileSystem.call
             self.failure = e
         return bytes(size)

@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # One worker more than cores, since many tests wait for a broker or a board. A file's tests stay
-# together: those on MicroPython share one run of the interpreter.
+# together, those on MicroPython share one run of the interpreter; slow files go first.
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-SPREAD := -n $(WORKERS) --dist loadfile
+SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
 .PHONY: help test quick board lint format demo bench clean

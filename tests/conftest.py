@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The agent collects garbage often, as a board must. On CPython each of these goes through all
+"""The order of the tests, and what they cost.
+
+The agent collects garbage often, as a board must. On CPython each of these goes through all
 objects of the process, pytest's own among them, and that was most of the suite's time: what is
-there before a test is therefore frozen."""
+there before a test is therefore frozen.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import gc
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["postgresql"]
 
 _file: Path | None = None
 
@@ -21,3 +26,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: the last ones to run should not be the longest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -30,6 +30,7 @@ class Runtime:
             "wiring",
             "birth",
             "bootcause",
+            "follow",
             "dispatch",
             "leave",
             "link.document",
@@ -50,6 +51,23 @@ class Runtime:
         birth = None
         ondemand.release("birth", "dispatch", "leave", "facts", "link.document", "update.record")
         return made
+
+    def introduction(self):
+        return "up/birth", self.birth()
+
+    def follower(self, name):
+        """A listener to settings: `name` of `follow`, which is loaded for the call."""
+
+        def call():
+            from agent import follow
+
+            try:
+                getattr(follow, name)(self)
+            finally:
+                follow = None
+                ondemand.release("follow")
+
+        return call
 
     def crashed(self, name, e):
         """Notes that a task has raised."""

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The one place that knows all wings: makes them, and wires them to a running agent.
 
-Loaded at the start, and released when its work is done.
+Loaded at the start, and released when its work is done: nothing that stays may hold one of its
+functions, for a function holds its module, and this one holds all.
 """
 
 import json
 
 from micropython import const
 
-from agent import birth, bootcause, facts
+from agent import birth, bootcause, facts, follow
 from agent.board import Board
 from agent.commands import Commands
 from agent.config import application, change, schema
@@ -31,8 +32,6 @@ from agent.update.wing import Update
 
 _LINK_DEADLINE_S = const(45)
 _NTP = b"pool.ntp.org"
-_BUTTON = ("button_pin", "button_hold_s", "button_level", "led_pin")
-_LEVELS = ("", "config", "app", "identity")
 
 
 def build(runtime):
@@ -108,48 +107,13 @@ def _wire_link(runtime, slot):
     )
     keyring.wire(session)
     Commands(runtime)
-    session.on_connect(lambda: ("up/birth", runtime.birth()))
+    session.on_connect(runtime.introduction)
     config = Config(supervisor, log, open_nvs(runtime.board, "fl_conf"), settings, slot)
     config.wire(session)
-    _listen(runtime, config)
+    follow.begin(runtime)
     runtime.update = Update(runtime)
     heartbeat = runtime.heartbeat = Heartbeat(runtime)
     supervisor.task("link", session.run, _LINK_DEADLINE_S)
     supervisor.task("health", heartbeat.run)
     supervisor.task("identity", keyring.run)
     runtime.update.wire(session)
-
-
-def _listen(runtime, config):
-    settings = config.settings
-
-    def wifi_changed():
-        runtime.wifi.leave()
-        config.reconnect()
-
-    def broker_changed():
-        runtime.keyring.move(settings["broker"])
-        config.reconnect()
-
-    settings.on_change(("wifi",), wifi_changed)
-    settings.on_change(("broker",), broker_changed)
-    settings.on_change(("log_level",), lambda: runtime.log.set_level(settings["log_level"]))
-    settings.on_change(("ntp",), lambda: runtime.clock.use(settings["ntp"]))
-    settings.on_change(_BUTTON, lambda: _keep_button(runtime, settings))
-    _keep_button(runtime, settings)
-    runtime.keyring.move(settings["broker"])
-    runtime.log.set_level(settings["log_level"])
-    runtime.clock.use(settings["ntp"])
-
-
-def _keep_button(runtime, settings):
-    """Packs what boot.py, which reads no settings, has to know of the button."""
-    packed = 0
-    if settings["button_pin"] >= 0:
-        packed = settings["button_pin"] + 1 | settings["button_hold_s"] << 6
-        packed |= settings["led_pin"] + 1 << 12 | _LEVELS.index(settings["button_level"]) << 18
-    try:
-        if runtime.state.get_int("button") != packed:
-            runtime.state.set_int("button", packed)
-    except AgentError as e:
-        runtime.log.error("reset", e.code)

@@ -9,7 +9,6 @@ or by any reset.
 from micropython import const
 
 from agent import ondemand
-from agent.errors import LinkError
 
 _LOOK_S = const(5)  # at the trial's deadline
 
@@ -53,10 +52,6 @@ class Config:
             if self.settings.overdue(self.board.uptime_s()):
                 self._do("undo")
             await task.sleep(_LOOK_S)
-
-    def reconnect(self):
-        """A listener for what the link is made with."""
-        self._session.end(LinkError("settings-changed"))
 
 
 def release():

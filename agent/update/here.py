@@ -28,13 +28,14 @@ async def facts(runtime, kept, paths, pause):
     except StorageError:
         if any([not path.endswith(".app") for path in paths]):
             raise  # a table without a second app partition
+    slot = slotword.running(runtime.slot)
     return {
         "chip": os.uname()[4].split(" ")[-1].lower().replace("-", ""),
         "build": getattr(sys.implementation, "_build", ""),
         "mpy": getattr(sys.implementation, "_mpy", 0) & 0xFF,
         "micropython": os.uname()[2],
         "agent": VERSION,
-        "app": pack.known(slotword.pack_path(slotword.MOUNTS.index(runtime.slot)))[:2],
+        "app": ("", "") if slot is None else pack.known(slotword.pack_path(slot))[:2],
         "firmware": (known, content),
         "floors": {kind: runtime.state.get_int(key) for kind, key in FLOORS},
         "bad": kept["bad"],
@@ -47,7 +48,7 @@ def part(runtime, offer):
     if offer["kind"] == "app":
         made["url"], made["length"] = offer["url"], offer["length"]
         word = runtime.state.get_int(slotword.KEY)
-        made["place"] = slotword.free(word, slotword.MOUNTS.index(runtime.slot))
+        made["place"] = slotword.free(word, slotword.running(runtime.slot))
     else:
         made["place"] = firmware.slots()[1].number
     return made

@@ -26,7 +26,7 @@ async def order(runtime, kind):
     floor = runtime.state.get_int(dict(here.FLOORS)[kind])
     if part["security"] < floor:
         raise Refused("update-security", "{} < {}".format(part["security"], floor))
-    kept["parts"] = [left]
+    kept["parts"] = [left] if left["sha256"] else []
     record.condemn(kept)
     kept["bad"] = [content for content in kept["bad"] if content != part["sha256"]]
     record.begin(kept, _ID, [part])
@@ -42,13 +42,12 @@ async def order(runtime, kind):
 
 
 def _application(runtime):
-    running = slotword.MOUNTS.index(runtime.slot)
+    running = slotword.running(runtime.slot)
     for number in (3 - running if running else 1, 3 - running if running else 2, 0):
         version, content, security = pack.known(slotword.pack_path(number))
         if content and number != running:
-            return _part("app", version, security, content, number), {
-                "sha256": pack.known(slotword.pack_path(running))[1]
-            }
+            left = "" if running is None else pack.known(slotword.pack_path(running))[1]
+            return _part("app", version, security, content, number), {"sha256": left}
     raise Refused("update-none", "app")
 
 

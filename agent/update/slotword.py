@@ -37,6 +37,11 @@ def unpack(word):
     )
 
 
+def running(folder):
+    """The slot that is mounted at `folder`; None for a frozen agent, which runs from no slot."""
+    return MOUNTS.index(folder) if folder in MOUNTS else None
+
+
 def free(word, running):
     """The slot that may be written: neither the one to keep nor the one that runs."""
     return 1 if 1 not in (word & 3, running) else 2

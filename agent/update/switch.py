@@ -29,7 +29,9 @@ async def switch(job, kept):
     kept["state"] = "switching"
     kept["n"] += 1
     record.save(kept)
-    keep = slotword.MOUNTS.index(runtime.slot)
+    keep = slotword.running(runtime.slot)
+    if keep is None:
+        keep = runtime.state.get_int(slotword.KEY) & 3
     place = image["place"] if image else None
     runtime.state.set_int(
         slotword.KEY, slotword.pack(keep, app["place"] if app else None, 0, place)

@@ -182,3 +182,21 @@ def test_the_official_firmware_is_read_and_refused_where_it_does_not_fit() -> No
     with pytest.raises(FleetlingError, match="99,936 more than a slot of 1,572,864"):
         firmware.check_fits(STOCK_SLOT)
     firmware.check_fits(0x2F0000, chip="esp32")  # the slots of an 8 MB layout
+
+
+def signed(image: bytes) -> bytes:
+    """The image with a sector of secure boot's signatures, the signature itself left out."""
+    filled = image.ljust((len(image) + 4095) // 4096 * 4096, b"\xff")
+    block = struct.pack("<BB2x32s", 0xE7, 2, hashlib.sha256(filled).digest())
+    return filled + block.ljust(4096, b"\xff")
+
+
+def test_the_signatures_of_secure_boot_belong_to_the_image() -> None:
+    image = signed(app_image())
+    assert read_firmware(image).image == image
+    assert read_firmware(download(image)).image == image
+
+
+def test_signatures_of_another_image_are_refused() -> None:
+    image = signed(app_image())
+    assert "of another image" in refusal(app_image(seed=2) + image[len(app_image()) :])

@@ -3,8 +3,9 @@
 
 Both begin with the same byte, so it is not the first byte that decides: the first image is walked,
 and where a partition table stands behind it, the file is a download and the app is where the
-table says. The app is taken exactly as long as its segments say, with checksum and hash checked;
-nothing after it goes into a release.
+table says. The app is taken exactly as long as its segments say, with checksum and hash checked,
+and with the sector of secure boot's signatures where one follows; nothing else after it goes
+into a release.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _TABLE_MAGIC = b"\xaa\x50"
 _SEGMENT = struct.Struct("<II")
 _SEGMENT_MOST = 0x1000000  # 16 MB, as the bootloader has it
 _HASH_SIZE = 32
+# Secure boot v2: the image filled up to a whole sector, and a sector with one to three of these.
+_SIGNATURES = 4096
+_SIGNATURE = struct.Struct("<BB2x32s")  # magic, version, SHA-256 of the filled image
 _MICROPYTHON = re.compile(rb"MicroPython (v[0-9][\w.+-]{0,60}) on ")
 
 
@@ -36,7 +40,7 @@ class Firmware:
     """An app image that the bootloader will accept, and what it says about itself.
 
     Attributes:
-        image: exactly the app image.
+        image: exactly the app image, with its signatures.
         chip: such as "esp32" or "esp32s3".
         version, project, idf: of the app descriptor; official MicroPython leaves the first two
             empty.
@@ -113,8 +117,8 @@ def _bare_or_contained(data: bytes) -> bytes:
     if start is not None:
         if start >= len(data):
             raise FleetlingError("The file ends before its app image.", "Download it again.")
-        return data[start : start + _image_length(data, start)]
-    length = _image_length(data, 0)
+        return data[start : start + _signed_length(data, start)]
+    length = _signed_length(data, 0)
     if length != len(data):
         raise FleetlingError(
             f"The file has {len(data) - length:,} bytes after its app image.",
@@ -186,6 +190,23 @@ def _image_length(data: bytes, start: int) -> int:
     if found != digest:
         raise FleetlingError("The image's SHA-256 is wrong.", "Download or build it again.")
     return at + _HASH_SIZE - start
+
+
+def _signed_length(data: bytes, start: int) -> int:
+    """The image's length with secure boot's signatures, if they stand behind it."""
+    length = _image_length(data, start)
+    filled = (length + _SIGNATURES - 1) // _SIGNATURES * _SIGNATURES
+    sector = data[start + filled : start + filled + _SIGNATURES]
+    if len(sector) < _SIGNATURES:
+        return length
+    magic, _, digest = _SIGNATURE.unpack_from(sector)
+    if magic != 0xE7:
+        return length
+    if digest != hashlib.sha256(data[start : start + filled]).digest():
+        raise FleetlingError(
+            "The image's signature for secure boot is of another image.", "Sign it again."
+        )
+    return filled + _SIGNATURES
 
 
 def _truncated(number: int) -> FleetlingError:

@@ -36,6 +36,7 @@ COMMANDS = {
     "provision": "Make what boards leave the bench with.",
     "release": "Build, sign and publish firmware and applications.",
     "reset": "Take devices back to how they left the bench.",
+    "secure": "Burn keys and switches into a chip, for good.",
     "sim": "Run a simulated board, with its prompt on a pty.",
     "status": "One board on one screen.",
     "update": "Assign releases to boards, in waves; see how far they are.",

@@ -125,8 +125,9 @@ def test_a_person_types_the_address(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("plan", "--no-jtag"), "Which chip?"),
         (("plan", *CHIP), "Nothing is asked for"),
+        (("status", *CHIP[:2]), "What chip is the virtual one?"),
+        (("status", "--virt", "fleetling.toml", "--chip", "esp32"), "is not a virtual esp32"),
         (("nvs", "nobody", "--key-partition"), "nobody is not provisioned"),
         (("status", "--port", "/dev/null/none"), "No eFuses can be reached"),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import rich_click as click
 
 from fleetling import home
 from fleetling.cli.console import errors, output
-from fleetling.cli.options import home_option
+from fleetling.cli.options import chosen_port, home_option, port_option
 from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
 from fleetling.flashing import efuse
@@ -30,7 +29,6 @@ from fleetling.secure.signature import key_digest
 from fleetling.secure.standing import standing
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-PORTS = ("FLEETLING_PORT", "ESPTOOL_PORT")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -43,7 +41,7 @@ def _chip(function: F) -> F:
         click.option(
             "--chip",
             type=click.Choice(efuse.CHIPS),
-            help="What the virtual chip is, esp32 by default.",
+            help="What the chip is; a virtual one has to be told.",
         ),
         click.option(
             "--virt",
@@ -51,9 +49,7 @@ def _chip(function: F) -> F:
             metavar="FILE",
             help="A virtual chip in this file instead; a new one where there is none.",
         ),
-        click.option(
-            "-p", "--port", metavar="PORT", help=f"Serial port. [env: {', '.join(PORTS)}]"
-        ),
+        port_option,
     ):
         function = option(function)
     return function
@@ -95,19 +91,17 @@ def _wishes(function: F) -> F:
 
 @contextlib.contextmanager
 def _fuses(port: str | None, virt: Path | None, chip: str | None) -> Iterator[Fuses]:
-    port = port or next((os.environ[name] for name in PORTS if os.environ.get(name)), None)
     if virt:
-        with efuse.virtual(virt, chip or "esp32") as fuses:
+        if chip is None:
+            raise FleetlingError("What chip is the virtual one?", "Give --chip.")
+        with efuse.virtual(virt, chip) as fuses:
             yield fuses
-    elif port:
-        with efuse.on_port(port) as fuses:
-            if chip and chip != fuses.chip:
-                raise FleetlingError(f"On {port} is an {fuses.chip}, not an {chip}")
-            yield fuses
-    else:
-        raise FleetlingError(
-            "Which chip?", "Give its port with --port, or try on a virtual one: --virt FILE."
-        )
+        return
+    port = chosen_port(port)
+    with efuse.on_port(port) as fuses:
+        if chip and chip != fuses.chip:
+            raise FleetlingError(f"On {port} is an {fuses.chip}, not an {chip}")
+        yield fuses
 
 
 def _wanted(

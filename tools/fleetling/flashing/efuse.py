@@ -7,6 +7,7 @@ eFuse bits go from 0 to 1 and never back. Nothing here decides what to burn: fle
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import secrets
 import struct
@@ -144,6 +145,11 @@ def virtual(path: Path, chip: str) -> Iterator[Fuses]:
     """A chip whose eFuses are a file; a new one, fresh from the shop, where there is none."""
     if chip not in CHIPS:
         raise FleetlingError(f"There is no virtual {chip}", f"Known: {', '.join(CHIPS)}.")
+    if path.exists() and path.stat().st_size != _file_size(chip):
+        # espefuse would add a second chip to the file.
+        raise FleetlingError(
+            f"{path} is not a virtual {chip}", "Give its --chip, or another file."
+        )
     if not path.exists():
         with _commands(chip=chip, virt=True, virt_efuse_file=str(path)) as commands:
             _furnish(commands.esp, chip)
@@ -157,7 +163,7 @@ def _commands(**how: Any) -> Iterator[Any]:
         from espefuse import init_commands
         from esptool import FatalError
     except ImportError as e:
-        raise FleetlingError("esptool is not installed", "pip install 'fleetling[flash]'") from e
+        raise _not_installed() from e
     try:
         with _quiet():
             commands = init_commands(do_not_confirm=True, **how)
@@ -185,6 +191,18 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.set_verbosity("auto")
+
+
+def _file_size(chip: str) -> int:
+    try:
+        definition = importlib.import_module(f"espefuse.efuse.{chip}.mem_definition")
+    except ImportError as e:
+        raise _not_installed() from e
+    return int(definition.EfuseDefineRegisters.EFUSE_MEM_SIZE)
+
+
+def _not_installed() -> FleetlingError:
+    return FleetlingError("esptool is not installed", "pip install 'fleetling[flash]'")
 
 
 def _furnish(esp: Any, chip: str) -> None:

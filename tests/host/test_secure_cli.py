@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from esp32_mock_bootloader import server
 from test_cli import FLEETLING, INIT, run
 from test_release_firmware import app_image
 from test_secure_burn import read_once  # noqa: F401 - a fixture
@@ -134,3 +138,40 @@ def test_a_person_types_the_address(place: Path) -> None:
 )
 def test_what_cannot_be(place: Path, arguments: tuple[str, ...], says: str) -> None:
     assert says in secure(*arguments, code=1)
+
+
+@pytest.fixture(params=["esp32", "esp32s3", "esp32c3"])
+def rom(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """(chip, port) of a mock ROM, whose eFuses are blank, and stay it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            server.handle_client(
+                server.BootloaderConnection(sock=connection),
+                stop,
+                request.param,
+                exit_on_disconnect=True,
+                flash=server.FlashImage(),
+            )
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield request.param, f"socket://127.0.0.1:{listening.getsockname()[1]}"
+    stop.set()
+    listening.close()
+
+
+def test_over_a_port(place: Path, rom: tuple[str, str]) -> None:
+    """The same over the ROM's protocol: it reads, and notices that nothing was burnt."""
+    chip, port = rom
+    found = json.loads(secure("status", "--port", port, "--json"))
+    assert found["chip"].startswith(f"{chip}, revision")
+    other = "esp32c3" if chip == "esp32" else "esp32"
+    assert f"is an {chip}" in secure("status", "--port", port, "--chip", other, code=1)
+    told = secure("burn", "--port", port, "--no-jtag", "--mac", found["address"], code=1)
+    assert "did not take" in told

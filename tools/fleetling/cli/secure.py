@@ -90,7 +90,9 @@ def _wishes(function: F) -> F:
 
 
 @contextlib.contextmanager
-def _fuses(port: str | None, virt: Path | None, chip: str | None) -> Iterator[Fuses]:
+def _fuses(
+    port: str | None, virt: Path | None, chip: str | None, *, then_run: bool = True
+) -> Iterator[Fuses]:
     if virt:
         if chip is None:
             raise FleetlingError("What chip is the virtual one?", "Give --chip.")
@@ -98,7 +100,7 @@ def _fuses(port: str | None, virt: Path | None, chip: str | None) -> Iterator[Fu
             yield fuses
         return
     port = chosen_port(port)
-    with efuse.on_port(port) as fuses:
+    with efuse.on_port(port, then_run=then_run) as fuses:
         if chip and chip != fuses.chip:
             raise FleetlingError(f"On {port} is an {fuses.chip}, not an {chip}")
         yield fuses
@@ -223,7 +225,7 @@ def burn(
     """
     wanted = _wanted(**wishes)
     place = home.find(folder)
-    with _fuses(port, virt, chip) as fuses:
+    with _fuses(port, virt, chip, then_run=False) as fuses:
         check(fuses, wanted)
         if not without_images:
             check_images(fuses.chip, wanted, bootloader, app)

@@ -130,14 +130,21 @@ class Fuses:
 
 
 @contextlib.contextmanager
-def on_port(port: str) -> Iterator[Fuses]:
+def on_port(port: str, *, then_run: bool = False) -> Iterator[Fuses]:
     """The chip on a serial port, in its download mode.
+
+    Args:
+        then_run: reset it afterwards into what is on its flash; else it waits in that mode.
 
     Raises:
         FleetlingError: there is none, it is of a kind not known here, or does not let espefuse in.
     """
     with _commands(port=port) as commands:
-        yield Fuses(commands)
+        try:
+            yield Fuses(commands)
+        finally:
+            if then_run:
+                _reset(commands.esp)
 
 
 @contextlib.contextmanager
@@ -191,6 +198,13 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.set_verbosity("auto")
+
+
+def _reset(esp: Any) -> None:
+    from esptool import FatalError, reset_chip
+
+    with contextlib.suppress(FatalError, OSError), _quiet():
+        reset_chip(esp, "hard-reset")
 
 
 def _file_size(chip: str) -> int:

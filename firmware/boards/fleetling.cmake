@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # What all boards here have in common. Before it is included, a board sets IDF_TARGET,
 # FLEETLING_DEFAULT_LAYOUT and FLEETLING_MICROPYTHON. The command line may add
-#   -DFLEETLING_LAYOUT=8mb                       a table partitions-LAYOUT.csv
-#   -DFLEETLING_HARDEN=rollback,secure-boot-v2   fragments of sdkconfig/
+#   -DFLEETLING_LAYOUT=8mb                            a table partitions-LAYOUT.csv
+#   -DFLEETLING_HARDEN=anti-rollback,secure-boot-v2   fragments of sdkconfig/
 
 get_filename_component(FLEETLING_DIR "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
 

@@ -180,11 +180,11 @@ def test_the_key_in_the_chip_is_the_one_in_the_file(
 
 
 def refused(bench: Bench, wanted: Wanted) -> str:
-    before = bench.file.read_bytes() if bench.file.exists() else b""
+    bench.do(lambda fuses: None)
+    before = bench.file.read_bytes()
     with pytest.raises(FleetlingError) as caught:
         bench.burn(wanted)
-    if before:
-        assert bench.file.read_bytes() == before
+    assert bench.file.read_bytes() == before
     return f"{caught.value.message} {caught.value.hint}"
 
 
@@ -310,6 +310,11 @@ def test_what_the_chip_does_not_take_is_noticed(
 ) -> None:
     monkeypatch.setattr(Fuses, "burn", lambda self, values: None)
     assert "did not take all of it" in refused(bench, Wanted(jtag_off=True))
+
+
+def test_what_fails_late_fails_on_the_copy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fuses, "lock", lambda self, name: None)
+    assert "did not take all of it" in refused(bench, Wanted("key", False, DIGESTS[:1]))
 
 
 def test_no_word_of_espefuse_reaches_anybody(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import secrets
+import zlib
 from pathlib import Path
 
 import espsecure
@@ -66,6 +67,14 @@ def test_a_changed_byte_and_nobody_signed(keys: list[tuple[Path, Path]], at: int
     assert signers(bytes(made)) == []
 
 
+def test_a_forged_signature_whose_crc_fits(keys: list[tuple[Path, Path]]) -> None:
+    made = bytearray(sign(app_image(9000), keys[0][0]))
+    made[-4096 + 900] ^= 1
+    crc = zlib.crc32(made[-4096 : -4096 + 1196])
+    made[-4096 + 1196 : -4096 + 1200] = crc.to_bytes(4, "little")
+    assert signers(bytes(made)) == []
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"-----BEGIN PUBLIC KEY-----\nno\n-----END PUBLIC KEY-----"]
 )
@@ -105,7 +114,8 @@ def test_images_that_the_chip_would_not_start(
 # --- NVS
 
 ROWS = [("fl_factory", "namespace", "", ""), ("id", "data", "hex2bin", "76616c7665")] + [
-    (f"k{n}", "data", "hex2bin", secrets.token_hex(700)) for n in range(4)
+    (f"k{n}", "data", "hex2bin", secrets.token_hex(700))
+    for n in range(8)  # two pages
 ]
 
 
@@ -164,7 +174,7 @@ def test_each_entry_is_a_sector_of_its_own() -> None:
     keys = secrets.token_bytes(64)
     plain = image_of(ROWS)
     made = nvs.encrypt(plain, keys)
-    for at in (64, 96, 64 + 30 * 32):
+    for at in (64, 96, 0x1000 + 64):
         sector = Cipher(algorithms.AES(keys), modes.XTS(at.to_bytes(16, "little"))).decryptor()
         assert sector.update(made[at : at + 32]) == plain[at : at + 32]
     assert made[:64] == plain[:64]

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "move", "remove", "write_whole"]
+__all__ = ["UNFINISHED", "move", "remove", "sync", "write_whole"]
 
 # How the name of a file begins that is being written.
 UNFINISHED = ".new-"
@@ -28,14 +28,14 @@ def write_whole(path: Path, data: bytes) -> None:
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def move(path: Path, to: Path) -> None:
     """Moves a file within one file system."""
     _folder(to.parent)
     path.replace(to)
-    _sync(to.parent)
+    sync(to.parent)
 
 
 def remove(path: Path) -> None:
@@ -46,10 +46,11 @@ def remove(path: Path) -> None:
 def _folder(path: Path) -> None:
     if not path.is_dir():
         path.mkdir(parents=True, exist_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Has the folder's names on the disk when it returns."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

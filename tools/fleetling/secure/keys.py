@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fleetling.errors import FleetlingError
 from fleetling.home import Home, write_private
+from fleetling.release.files import sync
 from fleetling.secure.signature import BITS
 
 __all__ = ["SIZE", "Vault", "make_signing_key"]
@@ -59,7 +59,7 @@ class Vault:
             new.unlink(missing_ok=True)  # of a run that was cut; nothing was burnt of it
             write_private(new, key)
             new.rename(self.path(name))
-            _sync(self.folder)
+            sync(self.folder)
         return key
 
 
@@ -78,11 +78,3 @@ def make_signing_key(place: Home) -> tuple[Path, Path]:
         key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
     )
     return private, public
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -93,12 +93,14 @@ class Http:
 
     async def read(self, url, limit):
         """The whole of a file of at most `limit` bytes, as a bytearray."""
-        out = bytearray()
-        piece = memoryview(bytearray(min(limit + 1, _READ)))
         try:
             status = await self.get(url)
             if status != 200:
                 raise LinkError("http-status", str(status))
+            if not self._chunked and not self._open_end:
+                return await self._exactly(self._left, limit)
+            out = bytearray()
+            piece = memoryview(bytearray(min(limit + 1, _READ)))
             while True:
                 count = await self.readinto(piece)
                 if not count:
@@ -109,6 +111,16 @@ class Http:
         except LinkError:
             await self.close()
             raise
+
+    async def _exactly(self, length, limit):
+        """A body of a known length. What grows is moved, and needs its place twice."""
+        if length > limit:
+            raise LinkError("http-long")
+        out = bytearray(length)
+        view = memoryview(out)
+        while view:
+            view = view[await self.readinto(view) :]
+        return out
 
     async def readinto(self, buffer):
         """Puts some of the body into the buffer and says how much; 0 when it is complete."""

@@ -17,6 +17,10 @@ _FATAL_ALERT = const(-0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
 # Linux and the ESP32's newlib number two of them differently.
 _UNREACHABLE = (110, 111, 113, 116, 118)
 
+# No memory: MicroPython's ENOMEM for mbed TLS's own buffers, and its numbers for what curves, keys
+# and certificates need during the handshake.
+_MEMORY = (12, -0x7F00, -0x4D80, -0x3F80, -0x2880)
+
 _VERDICTS = (
     ("expired", "tls-expired"),
     ("future", "tls-future"),
@@ -60,6 +64,8 @@ def failure(e):
     number = e.args[0] if e.args else ""
     if number in _UNREACHABLE:
         return LinkError("tcp-failed", str(number))
+    if number in _MEMORY:
+        return LinkError("tls-memory", str(number))
     if number == _FATAL_ALERT:
         return LinkError("tls-refused")
     if isinstance(number, int) and number < -0x1000:

@@ -22,6 +22,7 @@ _BROKEN = const(5)  # connections in a row that brought nothing
 _BREAKS = ("http-closed", "http-slow", "tcp-failed", "tls-closed")
 _TELL_S = const(5)  # between two reports of progress
 _LEAST_HEAP = const(40960)  # bytes free before anything is loaded for it
+_COLLECT = const(8192)  # bytes allocated between two collections
 _LOADED = (
     "update.site",
     "update.rules",
@@ -49,7 +50,18 @@ _LOADED = (
     "storage.records",
     "storage.files",
 )
-_DECIDED = ("update.rules", "update.here", "update.offer", "update.order", "update.firmware")
+_DECIDED = (
+    "update.rules",
+    "update.here",
+    "update.offer",
+    "update.order",
+    "update.firmware",
+    "update.pack",
+    "update.manifest",
+    "update.slotword",
+    "facts",
+)
+_MEMORY = ("update-memory", "tls-memory")
 
 
 class Changed(Exception):
@@ -147,7 +159,7 @@ class Job:
             finally:
                 self._release()
             attempt += 1
-            if error.code == "update-memory" and not self.wing.lean:
+            if error.code in _MEMORY and not self.wing.lean:
                 await self._make_room(record)
             if attempt == _ATTEMPTS:
                 await self._finish(record, "failed", error)
@@ -207,13 +219,12 @@ class Job:
         self._release()
         if self.runtime.board.heap()["free"] < _LEAST_HEAP:
             raise AgentError("update-memory")
-        from agent.update import here, rules
-        from agent.update.site import Site
-
         await self.show("fetching")
-        self.site = Site(self.runtime, self.pause)
-        facts = await here.facts(self.runtime, record, self.order["targets"], self.pause)
+        # Nothing of it may be in the way of the metadata, which needs the most memory of all.
+        facts = await self._facts(record)
         found = await self._look(facts["firmware"][1])
+        from agent.update import here, rules
+
         try:
             chosen = rules.choose([whole for whole, _ in found], facts)
         except rules.Held as e:
@@ -248,9 +259,20 @@ class Job:
 
             await install_firmware.install(self, offer, _delta(found, offer))
 
+    async def _facts(self, record):
+        from agent.update import here
+
+        try:
+            return await here.facts(self.runtime, record, self.order["targets"], self.pause)
+        finally:
+            here = None
+            ondemand.release(*_DECIDED)
+
     async def _look(self, base):
         from agent.update import catalogue
+        from agent.update.site import Site
 
+        self.site = Site(self.runtime, self.pause)
         try:
             return await catalogue.look(self.site, self.order["targets"], base)
         finally:
@@ -333,11 +355,16 @@ async def run(wing, task):
     """Until nothing is to be done."""
     while wing.order:
         order = wing.order
+        # Garbage that is left until the heap is full scatters what is loaded and kept in between:
+        # a document then finds no place in one piece, and an update needs 13 KB more.
+        gc.threshold(_COLLECT)
         try:
             await Job(wing, task, order).carry_out()
         except Changed:
             wing.live = None
             continue
+        finally:
+            gc.threshold(-1)
         if wing.order is order:
             wing.order = None
             if not wing.live or wing.live["why"] != "requires":

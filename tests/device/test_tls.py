@@ -15,6 +15,8 @@ def test_every_failure_of_a_handshake_has_its_code():
         (ValueError("\nSomething new\n"), "tls-failed"),
         (OSError(-0x7780, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), "tls-refused"),
         (OSError(-0x7200, "MBEDTLS_ERR_SSL_INVALID_RECORD"), "tls-failed"),
+        (OSError(12), "tls-memory"),
+        (OSError(-0x7F00, "MBEDTLS_ERR_SSL_ALLOC_FAILED"), "tls-memory"),
         (OSError(104), "tls-closed"),
         (OSError(111), "tcp-failed"),
         (OSError(116), "tcp-failed"),

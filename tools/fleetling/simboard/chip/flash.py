@@ -38,6 +38,9 @@ SECTOR = const(4096)
 PAGE = const(256)
 _OP_FAIL = const(-24577)
 
+# Made once: an erase must not need memory, which a real one does not.
+_BLANK = b"\xff" * SECTOR
+
 # Typical times of a 4 MB chip in microseconds, for `Flash.spend`.
 _ERASE_US = const(45000)
 _PROGRAM_US = const(700)
@@ -260,7 +263,7 @@ class Flash:
 
     def _erase(self, addr, torn):
         if torn is None:
-            self.store.write(addr, b"\xff" * SECTOR)
+            self.store.write(addr, _BLANK)
             if addr in self._unerased:
                 self._unerased.remove(addr)
         elif isinstance(torn, int):

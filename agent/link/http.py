@@ -20,7 +20,7 @@ from agent.link import tls
 
 _LINE = const(512)
 _HEAD = const(4096)
-_READ = const(1024)
+_READ = const(2048)
 _REDIRECTS = const(3)
 _CLOSE_S = const(5)
 _RATE_MS = const(20000)  # waiting time over which the rate is taken

@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("agent", "crypto", "monitor", "payload", "year")
+BENCHMARKS = (
+    "agent",
+    "crypto",
+    "monitor",
+    "payload",
+    "install",
+    "metadata",
+    "memory",
+    "year",
+)
 
 
 def main() -> int:

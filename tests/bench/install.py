@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""A firmware's whole way onto flash, against a bare loop of writeblocks of the same data.
+
+    python tests/bench/install.py
+
+Measured, on MicroPython: HTTP from a server on this machine, the reader, writes, notes of
+progress, and the hash of all that flash holds, by the very code that the updater runs. Flash
+sleeps as long as a real one takes (docs/hardware.md, the fast end: 45 ms to erase a sector and
+0.7 ms for each page of 256 bytes), for the bare loop as well.
+Projected: the same on an ESP32. What the board's code takes is measured with files in the place of
+flash, and taken to be so much slower there as one switch of tasks is; DEFLATE, CRC and SHA-256 are
+machine code, 40 times slower. Reading flash, for the delta and for both hashes, has its own time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/host"), str(ROOT / "tests/bench")]
+
+from firmware_pairs import grown  # noqa: E402
+from payload import SWITCH_US, images, on_board, switch_us  # noqa: E402
+from payload import compiled as payload_compiled  # noqa: E402
+from update_fleet import serving  # noqa: E402
+
+from fleetling import device  # noqa: E402
+from fleetling.release.payload import pack  # noqa: E402
+from fleetling.simboard.chip import stock  # noqa: E402
+
+BOARD = ROOT / "tests/bench/install_board.py"
+SLOT_USED = 1_447_000  # v1.26's app, 92 % of a stock slot
+MACHINE_CODE = 40  # so much slower is an ESP32 in machine code than this machine
+READ_US = 114  # of a call to read flash, and bytes in a microsecond (docs/hardware.md)
+READ_RATE = 6
+ROUNDS = 3
+NETWORK = 80_000  # bytes a second through MicroPython's sockets (docs/hardware.md)
+WANTED = 80
+
+
+def run(
+    mode: str, folder: Path, url: str, offer: dict[str, Any], heap: str = "1M"
+) -> dict[str, Any]:
+    interpreter = Path(sys.executable).with_name("micropython")
+    command = [interpreter, "-X", f"heapsize={heap}", BOARD, mode, folder / "agent", folder]
+    done = subprocess.run(
+        [*map(str, command), url, json.dumps(offer)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def prepare(folder: Path, size: int = SLOT_USED) -> tuple[bytes, bytes, str]:
+    """Writes the agent, the running image, and the new one; (base, image, where from)."""
+    source, app = images()
+    body = app[: size - 1000]
+    base: bytes = stock.build_app(version="1.0.0", body=body)
+    image: bytes = stock.build_app(version="1.1.0", body=grown(body, 4096, edits=100)[: len(body)])
+    (folder / "base").write_bytes(base)
+    (folder / "image").write_bytes(image)
+    for path, data in device.slot_files("0").items():
+        target = folder / "agent" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return base, image, source
+
+
+def measure(folder: Path, base: bytes, image: bytes) -> dict[str, dict[str, Any]]:
+    """{"bare" | "whole" | "delta": what was found}."""
+    (folder / "targets").mkdir()
+    sectors = -(-len(image) // 4096)
+    found: dict[str, dict[str, Any]] = {}
+    offer: dict[str, Any] = {"size": len(image), "sha256": hashlib.sha256(image).hexdigest()}
+    found["bare"] = run("bare", folder, "", {**offer, "base": None})
+    parts = folder / "parts"
+    payload_compiled(parts)
+    with serving(folder, None) as url:
+        for kind, against in (("whole", None), ("delta", base)):
+            data = pack(image, against)
+            (folder / "targets" / kind).write_bytes(data)
+            digest = hashlib.sha256(base).hexdigest() if against else None
+            each = {**offer, "length": len(data), "base": digest}
+            address = url + "targets/" + kind
+            found[kind] = one = run("install", folder, address, each)
+            works = [run("work", folder, address, each, "300k") for _ in range(ROUNDS)]
+            one.update(work=min(works, key=lambda work: work["us"]))
+            weighed = run("heap", folder, address, each)
+            one.update(code=weighed["code"], buffers=weighed["buffers"])
+            (parts / "payload").write_bytes(data)
+            native = min(on_board("native", parts / "payload", None, "1M")["us"] for _ in "123")
+            one.update(native=native + one["work"]["hash_us"], length=len(data))
+    slower = SWITCH_US / switch_us()
+    bare = found["bare"]
+    for kind in ("whole", "delta"):
+        one = found[kind]
+        work = one["work"]
+        interpreted = max(0.0, work["us"] - one["native"])
+        reading = READ_US * work["calls"] + work["bytes"] / READ_RATE
+        board = bare["flash_us"] + interpreted * slower + one["native"] * MACHINE_CODE + reading
+        one["share"] = 100 * bare["us"] / one["us"]
+        one["interpreted"] = interpreted / sectors
+        one["machine"] = one["native"] / sectors
+        one["board"] = 100 * bare["flash_us"] / board
+        fetching = 1e6 * one["length"] / NETWORK
+        one["fetched"] = 100 * bare["flash_us"] / (board + fetching)
+        one["seconds"] = (board + fetching) / 1e6
+        one["slower"] = slower
+    return found
+
+
+ROWS = (
+    ("bytes fetched", "length", "{:,.0f}"),
+    ("time, flash included", "us", "{:,.0f} us"),
+    ("of it flash, asleep", "flash_us", "{:,.0f} us"),
+    ("the board's code without flash, interpreted, a sector", "interpreted", "{:.0f} us"),
+    ("DEFLATE, CRC, SHA-256, machine code, a sector", "machine", "{:.0f} us"),
+    ("**rate against bare, measured here**", "share", "{:.1f} %"),
+    ("rate against bare, ESP32, projected, without the network", "board", "{:.0f} %"),
+    ("with the network, which does not run at once with flash", "fetched", "{:.0f} %"),
+    ("seconds of it all on an ESP32, projected", "seconds", "{:.0f} s"),
+    ("heap of the code, 64-bit", "code", "{:,.0f} bytes"),
+    ("heap in use at most besides, 64-bit", "buffers", "{:,.0f} bytes"),
+)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base, image, source = prepare(folder)
+        found = measure(folder, base, image)
+    bare = found["bare"]
+    print(f"# Installing a firmware of {len(image):,} bytes; content: {source}\n")
+    print(f"Bare loop of writeblocks: {bare['us']:,.0f} us, flash {bare['flash_us']:,.0f} us.\n")
+    print("| | whole | delta |\n|---|---|---|")
+    for title, key, form in ROWS:
+        cells = (form.format(found[kind][key]) for kind in ("whole", "delta"))
+        print(f"| {title} | " + " | ".join(cells) + " |")
+    print(
+        f"\nProjection: the interpreter {found['whole']['slower']:.0f} times slower than here, as "
+        f"one switch of tasks is; machine code {MACHINE_CODE} times; {NETWORK:,} bytes a second."
+    )
+    return int(any(found[kind]["share"] < WANTED for kind in ("whole", "delta")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,6 +28,9 @@ sys.path[:0] = [AGENT, SIMBOARD]
 from chip import chip as chips  # noqa: E402 - the path comes first
 from chip import flash as flashes  # noqa: E402
 from chip import stock  # noqa: E402
+from process.inside import tls_layer  # noqa: E402
+
+tls_layer.provide()
 
 _SECTOR = 4096
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/bench")]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/host")]
 
 from update_fleet import APP, FIRMWARE, Outcome, UpdateFleet  # noqa: E402
 

@@ -20,12 +20,9 @@ from binascii import unhexlify
 
 SIMBOARD = __file__.rpartition("/")[0] + "/../../tools/fleetling/simboard"
 sys.path[:0] = [sys.argv[2], SIMBOARD]
-try:
-    import ssl  # noqa: F401 - is it there?
-except ImportError:
-    from process.inside import tls_layer
+from process.inside import tls_layer  # noqa: E402 - the path comes first
 
-    sys.modules["ssl"] = tls_layer
+tls_layer.provide()
 
 
 class Board:

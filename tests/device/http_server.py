@@ -30,7 +30,7 @@ class Connection:
         self.closed = False
 
     async def read(self, count):
-        assert count <= 1024
+        assert count <= 2048
         while self.steps:
             step = self.steps[0]
             if isinstance(step, bytes):

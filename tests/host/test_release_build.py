@@ -57,7 +57,7 @@ def test_an_application_is_compiled_and_its_sources_kept(
 ) -> None:
     agent = device.agent_files()
     few = {path: agent[path] for path in ("agent/__init__.py", "agent/runtime.py")}
-    monkeypatch.setattr(device, "agent_files", lambda: few)
+    monkeypatch.setattr(device, "agent_files", lambda *_: few)
     settings = json.dumps({"rate": {"type": "float", "default": 1.0}})
     source = folder_of(
         tmp_path / "pump",

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "bench"))
-
-from metadata import Bench, interpreters
+from refresh_board import Refresh, interpreters
 from update_fleet import APP, FIRMWARE, PRODUCTS, TARGETS, UpdateFleet, serving
 
 from fleetling.simboard.process.board import BOARD_HEAP, SIMULATION_HEAP
@@ -24,14 +20,14 @@ HEAP_KB = 132
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, str]]:
-    made = Bench(tmp_path_factory.mktemp("bench"))
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Refresh, str]]:
+    made = Refresh(tmp_path_factory.mktemp("bench"))
     with serving(made.folder / "repository", made.identity) as url:
         yield made, url
 
 
 def test_a_refresh_over_https_fits_and_an_unchanged_one_fetches_one_file(
-    bench: tuple[Bench, str],
+    bench: tuple[Refresh, str],
 ) -> None:
     made, url = bench
     interpreter = interpreters()["64-bit"]
@@ -50,7 +46,7 @@ def test_a_refresh_over_https_fits_and_an_unchanged_one_fetches_one_file(
     assert listed == TARGETS
 
 
-def test_a_heap_that_is_too_small_is_noticed(bench: tuple[Bench, str]) -> None:
+def test_a_heap_that_is_too_small_is_noticed(bench: tuple[Refresh, str]) -> None:
     made, url = bench
     found = made.run(interpreters()["64-bit"], "look", url, heap_kb=60)
     assert not found["ok"] and "memory" in found["error"]

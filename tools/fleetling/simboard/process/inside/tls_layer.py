@@ -4,6 +4,8 @@
 The official firmware freezes micropython-lib's `ssl`; this has what of it boards use.
 """
 
+import sys
+
 import tls
 from tls import CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
 
@@ -14,7 +16,16 @@ __all__ = (
     "PROTOCOL_TLS_CLIENT",
     "PROTOCOL_TLS_SERVER",
     "SSLContext",
+    "provide",
 )
+
+
+def provide():
+    """Takes the place of `ssl` where the interpreter has none."""
+    try:
+        import ssl  # noqa: F401 - is it there?
+    except ImportError:
+        sys.modules["ssl"] = sys.modules[__name__]
 
 
 class SSLContext:

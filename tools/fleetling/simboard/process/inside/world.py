@@ -13,6 +13,7 @@ import time
 import vfs
 from chip import chip as chips
 from micropython import const
+from process.inside import tls_layer
 
 _EPOCH = const(946684800)  # 2000-01-01 in Unix seconds
 _LOOK_MS = const(100)
@@ -82,12 +83,7 @@ def inject(board):
     modules["sys"] = Module(sys, platform="esp32", implementation=Implementation)
     for name in modules:
         sys.modules[name] = modules[name]
-    try:
-        import ssl  # noqa: F401 - is it there?
-    except ImportError:
-        from process.inside import tls_layer
-
-        sys.modules["ssl"] = tls_layer
+    tls_layer.provide()
 
 
 def mount(board):

@@ -268,7 +268,7 @@ def _start():
     for number in wanted + [each for each in (0, 1, 2) if each not in wanted]:
         if number < len(_SLOTS) and _started(_SLOTS[number]):
             return
-    print("boot: no slot is good. Install again: fleetling flash")
+    print("boot: no slot is good")
 
 
 _start()

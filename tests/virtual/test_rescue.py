@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: MIT
+"""No slot is good: the board fetches what was confirmed last again, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from update_world import World, app, firmware, run_until
+
+from fleetling import device
+from fleetling.image.flash import build_flash
+from fleetling.simboard.inprocess import Board
+
+PATH = "targets/pump/1.1.0.app"
+BOOT_S = 20
+END_S = 900
+Files = dict[str, bytes]
+
+
+def at(world: World) -> str:
+    """Where the server has the bundle; with consistent snapshots its hash is in the name."""
+    (found,) = (path for path in world.repository.files if path.endswith("1.1.0.app"))
+    return found
+
+
+def again(board: Board, change: Callable[[Files], None], nvs: bytes | None = None) -> bytes:
+    """The board's flash with its files changed while it was off."""
+    image = board.image()
+    files = {path.lstrip("/"): data for path, data in board.files().items()}
+    change(files)
+    kept = image[0x9000:0xD000] if nvs is None else nvs
+    return build_flash(firmware=firmware("1.0.0"), nvs=kept, files=files)
+
+
+def spoil(files: Files) -> None:
+    """One bit of each pack, in its last file."""
+    for path in files:
+        if path.endswith(".pack"):
+            files[path] = files[path][:-9] + bytes((files[path][-9] ^ 4,)) + files[path][-8:]
+
+
+class Bench:
+    """A world in which 1.1.0 was confirmed, and the flash of the board that did."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.world.add_app("1.1.0", security=1)
+        self.world.publish()
+        self.board = self.world.board_of()
+        self.board.boot(BOOT_S)
+        self.world.assign("pump/1.1.0.app")
+        assert run_until(self.board, END_S, lambda: self.world.reported("confirmed"))
+        self.board.resume(5)
+        self.begin(again(self.board, spoil))
+
+    def begin(self, image: bytes) -> Board:
+        """Another board's life with this flash, in the same world."""
+        self.board.power_cycle()
+        self.world.seen.clear()
+        world = self.world
+        self.board = Board(image, seed=2, net=world.net, air=world.air, unix=self.unix)
+        return self.board
+
+    @property
+    def unix(self) -> int:
+        from fleetling.demo.virtual import START
+
+        return START
+
+    def online(self) -> bool:
+        return bool(self.world.documents("up/birth"))
+
+    def runs(self, version: str = "1.1.0") -> bool:
+        births = self.world.documents("up/birth")
+        return bool(births) and births[-1]["app"] == version
+
+    def told(self) -> list[str]:
+        """Codes on up/update while the rescue ran."""
+        return [
+            str(report["code"])
+            for report in self.world.documents("up/update")
+            if report["state"] == "rescue"
+        ]
+
+    def nothing_new(self) -> None:
+        packs = [p for p in self.board.files() if p.endswith(".pack")]
+        for path in packs:
+            with pytest.raises(Exception, match=r"damaged|no slot"):
+                device.unpack(self.board.files()[path])
+        assert not self.online()
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Bench, bytes]:
+    bench = Bench()
+    return bench, bench.board.image()
+
+
+@pytest.fixture
+def bench(made: tuple[Bench, bytes]) -> Bench:
+    """The board before its first start without a slot; the world as it was."""
+    bench, image = made
+    host = bench.world.host
+    for one in (host, bench.world.site):
+        one.black_hole = one.refuse = one.unknown = False
+        one.drop_after = None
+    bench.world.server.files = bench.world.repository.files
+    bench.world.server.status = 0
+    bench.world.server.ranges = True
+    bench.world.site.handler = bench.world.server.handle
+    bench.world.air.points[0]["up"] = True
+    bench.world.air.ntp_up = True
+    bench.world.server.requests.clear()
+    bench.begin(image)
+    return bench
+
+
+def test_the_last_confirmed_application_comes_back(bench: Bench) -> None:
+    bench.board.boot(2)
+    assert "boot: no slot is good" in bench.board.console
+    assert run_until(bench.board, 120, bench.runs)
+    assert bench.told() == ["rescue-done"]
+    (event,) = (e for e in bench.world.documents("up/event") if e["code"] == "rescue")
+    assert event["seq"] == 0 and event["reason"] == "rescue-done"
+    (boot,) = bench.world.events("boot")[-1:]
+    assert boot["why"] == "rescue" and not bench.world.events("safe-mode")
+    assert bench.world.server.requests == [at(bench.world)]
+    assert "app says 1.1.0" in bench.board.console
+    bench.board.resume(120)
+    assert bench.board.alive  # and stays
+
+
+def test_it_is_the_slot_to_keep_and_no_trial(bench: Bench) -> None:
+    run_until(bench.board, 120, bench.runs)
+    bench.board.resume(30)
+    assert bench.board.sandbox.importer.path[0] == "/slot-a"
+    assert bench.world.reports()[-1]["state"] == "confirmed"
+
+
+def change(bench: Bench, edit: Callable[[bytearray], None]) -> None:
+    files = dict(bench.world.repository.files)
+    data = bytearray(files[at(bench.world)])
+    edit(data)
+    files[at(bench.world)] = bytes(data)
+    bench.world.server.files = files
+
+
+def flip(where: int) -> Callable[[bytearray], None]:
+    def edit(data: bytearray) -> None:
+        data[where] ^= 1
+
+    return edit
+
+
+def other(data: bytearray) -> None:
+    """A bundle that is sound in itself, of another application."""
+    from fleetling.release.bundle import pack_app
+
+    from update_world import slot_of
+
+    data[:] = pack_app(slot_of("6.6.6", app("evil")))
+
+
+def path_trick(data: bytearray) -> None:
+    at = data.index(b"note.txt")
+    data[at : at + 8] = b"../../xx"
+
+
+def cut_short(data: bytearray) -> None:
+    del data[-100:]
+
+
+WRONG: list[tuple[Any, str]] = [
+    (flip(0), "rescue-format"),
+    (flip(8), "rescue-format"),
+    (flip(12), "rescue-format"),
+    (flip(-200), "rescue-"),
+    (flip(5000), "rescue-hash"),
+    (other, "rescue-"),
+    (path_trick, "rescue-hash"),
+    (cut_short, "rescue-link"),
+]
+
+
+@pytest.mark.parametrize(("edit", "code"), WRONG)
+def test_bytes_that_are_not_those_are_not_installed(bench: Bench, edit: Any, code: str) -> None:
+    change(bench, edit)
+    bench.board.boot(100)
+    assert bench.board.alive and bench.told() and bench.told()[0].startswith(code), bench.told()
+    bench.nothing_new()
+    bench.world.server.files = bench.world.repository.files
+    assert run_until(bench.board, 600, bench.runs)
+
+
+@pytest.mark.parametrize("status", [301, 302, 404, 500, 204])
+def test_other_answers_are_refused(bench: Bench, status: int) -> None:
+    bench.world.server.status = status
+    bench.board.boot(60)
+    assert set(bench.told()) == {"rescue-http"}
+    assert bench.world.documents("up/update")[0]["detail"] == str(status)
+    bench.nothing_new()
+
+
+async def _endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+    while True:
+        writer.write(b"FLAP" * 300)
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
+async def _headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.0 200 OK\r\n")
+    while True:
+        writer.write(b"X: y\r\n" * 100)
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
+async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A byte every ten seconds, of the right file."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
+    for byte in BUNDLE[0]:
+        writer.write(bytes((byte,)))
+        await writer.drain()
+        await asyncio.sleep(10)
+
+
+BUNDLE: list[bytes] = []
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "seconds"),
+    [
+        (_endless, "rescue-format", 60),
+        (_headers, "rescue-http", 60),
+        (_drip, "rescue-slow", 1500),
+    ],
+)
+def test_servers_without_an_end_are_left(
+    bench: Bench, handler: Any, code: str, seconds: float
+) -> None:
+    BUNDLE[:] = [bench.world.repository.files[at(bench.world)]]
+    bench.world.site.handler = handler
+    outcome = bench.board.boot(seconds)
+    assert outcome.reason == "time" and set(bench.told()) == {code}, (outcome, bench.told())
+    bench.nothing_new()
+
+
+def test_a_silent_network_and_a_silent_broker(bench: Bench) -> None:
+    """It goes on trying, in bounds, and the watchdog never has to step in."""
+    bench.world.site.black_hole = True
+    bench.world.host.black_hole = True
+    outcome = bench.board.boot(3600)
+    assert outcome.reason == "time"
+    tries = bench.board.console.count("rescue: rescue-slow")
+    assert 6 <= tries <= 12, tries
+    bench.world.site.black_hole = False
+    assert run_until(bench.board, 3600, lambda: "app says 1.1.0" in bench.board.console)
+
+
+def test_without_wifi_it_waits_and_resets_now_and_then(bench: Bench) -> None:
+    bench.world.air.points[0]["up"] = False
+    outcome = bench.board.boot(4 * 3600)
+    assert outcome.reason == "reset"
+    assert "rescue: rescue-wifi" in bench.board.console
+    bench.world.air.points[0]["up"] = True
+    assert run_until(bench.board, 120, bench.runs)
+
+
+def test_a_loop_that_goes_nowhere_meets_the_watchdog(bench: Bench) -> None:
+    """The watchdog is fed for the time that an attempt may take, and no longer."""
+    bench.board.boot(1)
+
+    def stuck(files: Files) -> None:
+        text = files["rescue.py"].decode()
+        files["rescue.py"] = text.replace(
+            "        asyncio.run(self._fetch(known))",
+            "        while True:\n            try:\n                self._alive()\n"
+            "            except Failed:\n                pass\n            time.sleep(1)",
+        ).encode()
+        assert b"time.sleep(1)" in files["rescue.py"]
+
+    board = bench.begin(again(bench.board, stuck))
+    assert board.boot(3600).reason == "wdt"
+
+
+def test_without_anything_confirmed_it_says_what_to_do(bench: Bench) -> None:
+    world = bench.world
+    board = world.board_of()
+    board.boot(BOOT_S)
+    bench.begin(again(board, spoil))
+    bench.board.boot(60)
+    assert bench.told()[0] == "rescue-none"
+    assert "Install again: fleetling flash" in bench.board.console
+    assert world.documents("up/event")[-1]["reason"] == "rescue-none"
+
+
+def test_an_nvs_that_was_erased(bench: Bench) -> None:
+    """Identity and network have copies in files; what to fetch has none."""
+    bench.begin(again(bench.board, lambda files: None, nvs=b"\xff" * 0x4000))
+    bench.board.boot(60)
+    assert bench.told()[0] == "rescue-none"
+    bench.nothing_new()
+
+
+@pytest.mark.parametrize("left", ["", "boot.py is fine, this is not python ("])
+def test_without_a_rescue_it_is_as_before(bench: Bench, left: str) -> None:
+    def take(files: Files) -> None:
+        if left:
+            files["rescue.py"] = left.encode()
+        else:
+            del files["rescue.py"]
+
+    board = bench.begin(again(bench.board, take))
+    assert board.boot(300).reason == "wdt"  # at the prompt
+    assert "no slot is good" in board.console
+
+
+def test_a_full_file_system_loses_what_is_damaged_and_nothing_else(bench: Bench) -> None:
+    good = bytes(range(256)) * 64
+
+    def fill(files: Files) -> None:
+        files["slots/a.new"] = files["slots/b.new"] = b"x" * 50_000
+        files["slots/b.pack"] = b"y" * 60_000
+        size = sum(len(data) // 4096 + 2 for data in files.values()) * 4096
+        files["data/mine"] = (good * 40)[: 0xF0000 - size - 80_000]
+
+    board = bench.begin(again(bench.board, fill))
+    assert run_until(board, 200, bench.runs), board.console[-2000:]
+    left = board.files()
+    assert left["/data/mine"].startswith(good) and "/slots/b.pack" not in left
+
+    def overfill(files: Files) -> None:
+        spoil(files)
+        size = sum(len(data) // 4096 + 2 for data in files.values()) * 4096
+        sizes = sum(len(data) for path, data in files.items() if path.endswith(".pack"))
+        files["data/more"] = good * ((0xF0000 - size - 20_000) // len(good))
+        files["data/mine2"] = b""
+        assert sizes
+
+    del left["/data/mine"]
+
+
+def test_development_mode_and_ctrl_c(bench: Bench) -> None:
+    bench.world.site.black_hole = True
+    bench.board.boot(10)
+    bench.board.interrupt()
+    bench.board.resume(2)
+    assert "stopped by Ctrl-C" in bench.board.console
+    assert "2" in bench.board.repl("print(1 + 1)", seconds=1)
+
+
+def test_a_server_without_ranges_and_one_that_breaks_off(bench: Bench) -> None:
+    bench.world.site.drop_after = 60_000
+    bench.board.boot(100)
+    assert set(bench.told()) == {"rescue-link"}, bench.board.console[-800:]
+    begun = bench.board.files()["/slots/a.new"]
+    assert len(begun) > 40_000
+    bench.world.site.drop_after = None
+    bench.world.server.ranges = False
+    assert run_until(bench.board, 600, bench.runs)
+
+
+def test_what_was_begun_is_not_fetched_twice(bench: Bench) -> None:
+    bench.world.site.drop_after = 60_000
+    assert run_until(bench.board, 7200, bench.runs), bench.board.console[-800:]
+
+
+def test_a_clock_at_2000_and_no_time_server(bench: Bench) -> None:
+    bench.world.air.ntp_up = False
+    assert run_until(bench.board, 200, bench.runs)
+
+
+def test_the_settings_lead_on_where_the_factory_network_is_gone(bench: Bench) -> None:
+    """Wi-Fi of the settings is tried after the flashing tool's."""
+    from fleetling.image.nvs import Provision, build_nvs
+
+    assert Provision and build_nvs and re and json and hashlib

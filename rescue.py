@@ -31,6 +31,7 @@ from micropython import const
 _WATCHDOG_MS = const(60000)
 _IDLE_S = const(20)
 _JOIN_MS = const(20000)
+_SENT_MS = const(1000)  # for the word to leave before a reset
 _LEAST_RATE = const(500)  # bytes a second
 _BASE_S = const(300)  # of an attempt, beside its bytes
 _FIRST_PAUSE_S = const(15)
@@ -510,6 +511,7 @@ class Rescue:
             if code != self._told:
                 client.publish(topic + "event", json.dumps(event))
             client.disconnect()
+            self._pause(_SENT_MS)
             self._told = code
         except Exception as e:  # noqa: BLE001 - it asserts, and whatever it is, the board goes on
             print("rescue: the broker was not told:", repr(e))

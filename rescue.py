@@ -217,10 +217,10 @@ class Rescue:
             self._alive()
             time.sleep_ms(200)
 
-    async def _wait(self, awaitable):
+    async def _wait(self, call, *args):
         self._alive()
         try:
-            return await asyncio.wait_for(awaitable, _IDLE_S)
+            return await asyncio.wait_for(call(*args), _IDLE_S)
         except asyncio.TimeoutError:
             raise Failed("rescue-slow", "")
         except ValueError as e:
@@ -608,15 +608,9 @@ class Body:
 
     async def open(self, at):
         host, port, secure, path = self._where
-        if secure:
-            dial = asyncio.open_connection(
-                host, port, ssl=_context(self._ca), server_hostname=host
-            )
-        else:
-            dial = asyncio.open_connection(host, port)
-        self._reader, self._writer = await self._wait(dial)
+        self._reader, self._writer = await self._wait(self._dial, host, port, secure)
         request = "GET {} HTTP/1.0\r\nHost: {}:{}\r\nRange: bytes={}-\r\n\r\n"
-        await self._wait(self._ask(request.format(path, host, port, at).encode()))
+        await self._wait(self._ask, request.format(path, host, port, at).encode())
         head = b""
         while b"\r\n\r\n" not in head:
             if len(head) > _HEAD_MOST:
@@ -634,12 +628,18 @@ class Body:
         while at:  # it knows no ranges
             at -= len(await self.read(min(at, _PIECE)))
 
+    async def _dial(self, host, port, secure):
+        if not secure:
+            return await asyncio.open_connection(host, port)
+        context = _context(self._ca)
+        return await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
+
     async def _ask(self, request):
         self._writer.write(request)
         await self._writer.drain()
 
     async def _some(self, count):
-        data = await self._wait(self._reader.read(count))
+        data = await self._wait(self._reader.read, count)
         if not data:
             raise Failed("rescue-link", "closed")
         return data

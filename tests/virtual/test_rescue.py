@@ -170,12 +170,12 @@ def cut_short(data: bytearray) -> None:
 WRONG: list[tuple[Any, str]] = [
     (flip(0), "rescue-format"),
     (flip(8), "rescue-format"),
-    (flip(12), "rescue-format"),
+    (flip(12), "rescue-hash"),
     (flip(-200), "rescue-"),
     (flip(5000), "rescue-hash"),
     (other, "rescue-"),
     (path_trick, "rescue-hash"),
-    (cut_short, "rescue-link"),
+    (cut_short, "rescue-slow"),
 ]
 
 

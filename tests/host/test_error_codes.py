@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every code that the agent can raise stands in docs/errors.md, and nothing else does."""
+"""Every code that a board can raise stands in docs/errors.md, and nothing else does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ERRORS = {"AgentError", "Refused", "LinkError", "StorageError"}
+ERRORS = {"AgentError", "Refused", "LinkError", "StorageError", "Failed"}
 CODE = re.compile(r"^[a-z0-9]+(-[a-z0-9]+)+$")
 
 
+def sources() -> list[Path]:
+    return [*(ROOT / "agent").rglob("*.py"), ROOT / "rescue.py"]
+
+
 def raised() -> set[str]:
-    """The string constants that reach an error's first argument anywhere in the agent."""
+    """The string constants that reach an error's first argument anywhere on the board."""
     found: set[str] = set()
-    for path in (ROOT / "agent").rglob("*.py"):
+    for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS and node.args:
                 constants = ast.walk(node.args[0])
@@ -39,7 +43,7 @@ def test_every_code_that_is_raised_is_documented() -> None:
 
 
 def test_every_code_that_is_documented_exists() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "agent").rglob("*.py"))
+    source = "".join(path.read_text() for path in sources())
     wifi = {code for code in documented() if code.startswith("wifi-")}
     assert {code for code in documented() - wifi if code not in source} == set()
     for word in {code.removeprefix("wifi-") for code in wifi} - {"list", "lost", "none"}:

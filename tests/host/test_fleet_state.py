@@ -31,6 +31,16 @@ def test_a_second_copy_of_an_event_is_no_news_and_a_gap_is_counted() -> None:
     assert [event["seq"] for event in state.devices["a"].events] == [4, 7]
 
 
+def test_an_event_without_a_number_is_kept_and_counts_for_nothing() -> None:
+    state = FleetState()
+    for number, code in ((7, "boot"), (0, "rescue"), (8, "boot")):
+        event = json.dumps({"seq": number, "code": code}).encode()
+        state.apply("fleetling/v1/a/up/event", event, 1.0)
+    device = state.devices["a"]
+    assert [event["code"] for event in device.events] == ["boot", "rescue", "boot"]
+    assert (device.last_event, device.missed_events) == (8, 0)
+
+
 def test_what_is_malformed_or_foreign_changes_nothing() -> None:
     state = FleetState()
     for topic, payload in (

@@ -24,7 +24,7 @@ from fleetling.hub.health import HealthKeeper
 from fleetling.hub.metrics import FleetCollector
 from fleetling.update.assignment import Assignment, moment, new_id, span, spread
 from fleetling.update.picture import as_data, in_a_line
-from fleetling.update.standing import STATES, At, Report, standing
+from fleetling.update.standing import RESCUE, STATES, At, Report, standing
 from fleetling.update.words import CODES, bar, code_words, mark, sentence
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +85,8 @@ def test_times() -> None:
         (board(state="refused", id="one", code="tuf-hash"), At.BAD, "release verify"),
         (board(state="reverted", id="one", code="trial-crash"), At.BAD, "fleetling crash b"),
         (board(state="reverted", id="one", code="new-code"), At.BAD, "new-code"),
+        (board(False, state="rescue", code="rescue-none"), At.AWAY, "fleetling flash"),
+        (board(False, assigned={}, state="rescue", code="rescue-tls"), At.NONE, "fleet's CA"),
     ],
 )
 def test_standings_and_their_sentences(device: Device, at: At, text: str) -> None:
@@ -155,7 +157,7 @@ def test_the_hub_counts_states() -> None:
     metrics = FleetCollector(cast(HealthKeeper, keeper)).collect()
     (found,) = [metric for metric in metrics if metric.name == "fleetling_devices"]
     counted = {sample.labels["update"]: sample.value for sample in found.samples}
-    assert set(counted) == set(STATES) and sum(counted.values()) == 3
+    assert set(counted) == {*STATES, RESCUE} and sum(counted.values()) == 3
     assert (counted["confirmed"], counted["failed"]) == (2, 1)
 
 
@@ -174,6 +176,7 @@ def test_every_code_of_an_update_has_words() -> None:
                     for found in ast.walk(node.args[0])
                     if isinstance(found, ast.Constant) and isinstance(found.value, str)
                 }
+    codes |= set(re.findall(r'"(rescue-[a-z]+)"', (ROOT / "rescue.py").read_text()))
     codes = {code for code in codes if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", code)}
     assert len(codes) > 30
     assert {code for code in codes if code_words(code)[0] == code} == set()

@@ -374,3 +374,9 @@ def test_what_was_begun_is_not_fetched_twice(bench: Bench) -> None:
 def test_a_clock_at_2000_and_no_time_server(bench: Bench) -> None:
     bench.world.air.ntp_up = False
     assert run_until(bench.board, 200, bench.runs)
+
+
+def at_rest(board: Board) -> Files:
+    """Its files as another life would find them."""
+    with Board(board.image()) as other:
+        return other.files()

@@ -18,6 +18,7 @@ PREFIX = "fleetling/v1/"
 CLAIM_PREFIX = "claim-"  # of the names that boards have before they are enrolled
 KEPT_EVENTS = 64
 KEPT_REPLIES = 64
+UNNUMBERED = 0  # instead of an event's number: rescue.py does not know how far the agent was
 
 
 @dataclass
@@ -45,6 +46,9 @@ class Device:
         number = event.get("seq")
         if not isinstance(number, int):
             return False
+        if number == UNNUMBERED:
+            self.events.append(event)
+            return True
         if number <= self.last_event:
             if event in self.events:
                 return False  # a second copy: delivery is at least once

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from fleetling.errors import FleetlingError
 from fleetling.health.picture import figure, open_alerts
 from fleetling.hub.health import HealthKeeper
-from fleetling.update.standing import STATES, Report
+from fleetling.update.standing import RESCUE, STATES, Report
 
 __all__ = ["FleetCollector", "serve"]
 
@@ -87,7 +87,7 @@ class FleetCollector(Collector):
             "fleetling_devices", "Devices by the state of their update.", labels=["update"]
         )
         states = Counter(Report.read(device.update).state for device in devices.values())
-        for state in STATES:
+        for state in (*STATES, RESCUE):
             updates.add_metric([state], states[state])
         yield from (online, safe, alerts, uptime, seen, boots, lag, *figures.values(), updates)
 

@@ -24,6 +24,7 @@ STATES = (
     *("confirmed", "reverting", "reverted", "failed", "refused"),
 )
 BAD = ("reverted", "failed", "refused")
+RESCUE = "rescue"  # instead of any: the board has no application that is good, and fetches one
 # Until then an assignment can be taken back; afterwards the board is in the new release already.
 RECALLABLE = ("idle", "assigned", "fetching", "verified", "waiting")
 LONGEST = 200

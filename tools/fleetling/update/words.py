@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fleetling.update.standing import At, Report, Standing
+from fleetling.update.standing import RESCUE, At, Report, Standing
 
 __all__ = ["CODES", "bar", "code_words", "mark", "sentence", "versions"]
 
 AGAIN = "publish it again: fleetling release"
 LOOK = "look what is wrong: fleetling release verify"
+REFLASH = "install it again: fleetling flash"
+RESTORE = "put the release that it ran back where it was, under the same URL"
 CRASHED = "see where: fleetling crash ID; release a corrected version"
 
 # code -> (what happened, what to do). A code that is not here is looked up by its first word and
@@ -130,6 +132,18 @@ CODES: dict[str, tuple[str, str]] = {
     "tcp-*": ("the server is out of reach", "see whether it runs, and whether boards reach it"),
     "link-*": ("the connection broke", "see whether the network is good there"),
     "wifi-*": ("no Wi-Fi", "see whether it is good there"),
+    "rescue-done": ("it has the last confirmed application again, and starts it", ""),
+    "rescue-none": ("nothing was ever confirmed on it, so there is nothing to fetch", REFLASH),
+    "rescue-record": ("what it kept for this is damaged", REFLASH),
+    "rescue-space": ("its file system is full of other things", REFLASH),
+    "rescue-hash": ("the server has another file there than was confirmed", RESTORE),
+    "rescue-format": ("the server has something else there than was confirmed", RESTORE),
+    "rescue-http": ("the server does not have the file, or not there", RESTORE),
+    "rescue-tls": (
+        "the server's certificate is not one that it can trust",
+        "give the server one of the fleet's CA; check its time",
+    ),
+    "rescue-*": ("it could not fetch it this time, and tries again", ""),
 }
 WHY = {
     "window": "ready; waits for its window",
@@ -180,6 +194,8 @@ def versions(found: Standing) -> str:
 
 def mark(found: Standing) -> str:
     """One word for a table."""
+    if found.report.state == RESCUE:
+        return RESCUE
     if found.at is At.AWAY:
         return "away"
     if found.at is At.PENDING:
@@ -194,6 +210,10 @@ def mark(found: Standing) -> str:
 def sentence(found: Standing, *, advice: bool = True) -> str:
     """Where a board stands, in words, with what to do where there is something."""
     report = found.report
+    if report.state == RESCUE:
+        what, to_do = code_words(report.code)
+        said = f"has no application that is good: {what}"
+        return f"{said}. {to_do[0].upper()}{to_do[1:]}" if advice and to_do else said
     if found.at is At.AWAY:
         return "away; takes it when it comes"
     if found.at is At.PENDING:

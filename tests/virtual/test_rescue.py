@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +15,7 @@ from update_world import World, app, firmware, run_until
 
 from fleetling import device
 from fleetling.image.flash import build_flash
+from fleetling.image.nvs import build_nvs
 from fleetling.simboard.inprocess import Board
 
 BOOT_S = 20
@@ -345,13 +349,130 @@ def test_a_file_system_full_of_other_things_is_told(bench: Bench) -> None:
     assert "/data/mine" in board.files()
 
 
-def test_development_mode_and_ctrl_c(bench: Bench) -> None:
+def test_ctrl_c_reaches_the_prompt_and_the_watchdog_stays(bench: Bench) -> None:
     bench.world.site.black_hole = True
     bench.board.boot(10)
     bench.board.interrupt()
     bench.board.resume(2)
     assert "stopped by Ctrl-C" in bench.board.console
     assert "2" in bench.board.repl("print(1 + 1)", seconds=1)
+    assert bench.board.resume(100).reason == "wdt"
+
+
+def test_development_mode_has_no_watchdog(bench: Bench) -> None:
+    bench.world.site.black_hole = True
+    board = bench.begin(with_nvs(bench.board, {"fl_state": {"dev": 1}}))
+    board.boot(10)
+    board.interrupt()
+    assert board.resume(600).reason == "time"
+    bench.world.site.black_hole = False
+    board.power_cycle()
+    assert run_until(board, 120, bench.runs)
+
+
+def test_what_is_good_is_never_removed(bench: Bench) -> None:
+    """At the prompt of a board whose slots are good, and full."""
+    board = bench.world.board_of()
+    board.boot(BOOT_S)
+    rescue = bench.board.image()
+    kept = rescue[0x9000:0xD000]
+
+    def fill(files: Files) -> None:
+        files["slots/b.pack"] = files["slots/factory.pack"]
+        files["slots/a.pack"] = files["slots/factory.pack"][:-1]
+        files["main.py"] = b""
+        files["data/mine"] = b"x" * 4000 * (240 - 90 - sum(len(d) // 4000 for d in files.values()))
+
+    board = bench.begin(again(board, fill, kept))
+    before = board.files()
+    board.boot(2)
+    board.repl("import rescue; rescue.main()", seconds=30)
+    assert "rescue-space" in board.console
+    after = board.files()
+    gone = {path for path in before if path not in after}
+    assert gone == {"/slots/a.pack"}, gone
+    assert after["/slots/b.pack"] == before["/slots/b.pack"]
+
+
+def test_what_flash_did_not_hold_gets_no_name(bench: Bench) -> None:
+    """A byte of what was written is lost after it was hashed on its way."""
+    board = bench.board
+    before = board.image()
+    board.boot(3)
+    while "/slots/a.new" not in board.files() or len(board.files()["/slots/a.new"]) < 90_000:
+        assert board.resume(0.2).reason == "time"
+    now = board.image()
+    full = (
+        at
+        for at in range(0x310000, 0x400000, 4096)
+        if before[at : at + 4096] != now[at : at + 4096] and b"\xff\xff" not in now[at : at + 4096]
+    )
+    lost = 0
+    for at in full:
+        board.flash.store.write(at + 1000, bytes(40))
+        lost += 1
+        if lost == 3:
+            break
+    assert lost == 3
+    assert run_until(board, 120, lambda: "rescue-flash" in board.console), board.console[-600:]
+    bench.nothing_new()
+    assert run_until(board, 200, bench.runs)
+
+
+def with_nvs(board: Board, values: dict[str, dict[str, bytes | int]]) -> bytes:
+    with Board(board.image(), nvs=values) as made:
+        return made.image()
+
+
+@pytest.mark.parametrize(("word", "slot"), [(1 | 2 << 2, "a"), (1 << 2, "b"), (2 | 1 << 2, "b")])
+def test_a_trial_is_not_mistaken(bench: Bench, word: int, slot: str) -> None:
+    """What comes back is never taken for the release that was on trial."""
+    board = bench.begin(with_nvs(bench.board, {"fl_state": {"slot": word}}))
+    assert run_until(board, 200, bench.runs)
+    board.resume(60)
+    assert board.sandbox.importer.path[0] == "/slot-" + slot
+    assert "back to" not in board.console and "trial" not in bench.world.states()
+    board.power_cycle()
+    bench.world.seen.clear()
+    assert run_until(board, 60, bench.runs)
+    assert board.sandbox.importer.path[0] == "/slot-" + slot
+
+
+def test_the_boots_before_it_do_not_lead_to_safe_mode(bench: Bench) -> None:
+    board = bench.begin(with_nvs(bench.board, {"fl_state": {"guard": 40}}))
+    assert run_until(board, 200, bench.runs)
+    board.resume(30)
+    assert not bench.world.events("safe-mode")
+    board.power_cycle()
+    board.boot(30)
+    assert not bench.world.events("safe-mode")
+
+
+def test_networks_of_the_settings_come_after_those_of_the_factory(bench: Bench) -> None:
+    bench.world.air.points[0]["up"] = False
+    if len(bench.world.air.points) == 1:
+        bench.world.air.add("moved", "new password")
+    document = {"v": 1, "e": "e", "c": {"wifi": [["moved", "new password"]]}}
+    text = json.dumps(document, separators=(",", ":")).encode()
+    body = struct.pack("<HBxHI", 0x4C46, 1, len(text), 1) + text
+    record = body + struct.pack("<I", zlib.crc32(body))
+    board = bench.begin(with_nvs(bench.board, {"fl_conf": {"conf0": record}}))
+    assert run_until(board, 300, bench.runs), board.console
+
+
+def test_a_board_that_has_enrolled_tells_under_its_own_name(bench: Bench) -> None:
+    world = bench.world
+    files = {path.lstrip("/"): data for path, data in world.board_of().files().items()}
+    nvs = build_nvs(world.unproven("enrolled"))
+    board = bench.begin(build_flash(firmware=firmware("1.0.0"), nvs=nvs, files=files))
+    assert run_until(board, 300, bench.online)
+    board.resume(30)
+    spoilt = bench.begin(again(board, spoil))
+    for nvs in (None, b"\xff" * 0x4000):  # also from the copies in files
+        board = bench.begin(again(spoilt, lambda files: None, nvs))
+        board.boot(60)
+        assert bench.told()[:1] == ["rescue-none"], board.console
+        assert any("enrolled/up/update" in message.topic for message in world.seen)
 
 
 def test_a_server_without_ranges_and_one_that_breaks_off(bench: Bench) -> None:

@@ -11,11 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from update_world import World, app, firmware, run_until
+from update_world import World, app, firmware, run_until, slot_of
 
 from fleetling import device
+from fleetling.demo.virtual import START
 from fleetling.image.flash import build_flash
 from fleetling.image.nvs import build_nvs
+from fleetling.release import payload
+from fleetling.release.bundle import pack_app
+from fleetling.simboard.chip.flash import Flash
+from fleetling.simboard.chip.nvs import Nvs
+from fleetling.simboard.chip.nvs_format import I32
 from fleetling.simboard.inprocess import Board
 
 BOOT_S = 20
@@ -59,14 +65,8 @@ class Bench:
         self.board.power_cycle()
         self.world.seen.clear()
         world = self.world
-        self.board = Board(image, seed=2, net=world.net, air=world.air, unix=self.unix)
+        self.board = Board(image, seed=2, net=world.net, air=world.air, unix=START)
         return self.board
-
-    @property
-    def unix(self) -> int:
-        from fleetling.demo.virtual import START
-
-        return START
 
     def online(self) -> bool:
         return bool(self.world.documents("up/birth"))
@@ -155,9 +155,6 @@ def flip(where: int) -> Callable[[bytearray], None]:
 
 def other(data: bytearray) -> None:
     """A bundle that is sound in itself, of another application."""
-    from update_world import slot_of
-
-    from fleetling.release.bundle import pack_app
 
     data[:] = pack_app(slot_of("6.6.6", app("evil")))
 
@@ -165,6 +162,16 @@ def other(data: bytearray) -> None:
 def path_trick(data: bytearray) -> None:
     at = data.index(b"note.txt")
     data[at : at + 8] = b"../../xx"
+
+
+def swap(data: bytearray) -> None:
+    """One file's payload is replaced by a sound one of another content."""
+    old = app("1.1.0")["app.py"]
+    was = payload.pack(old, frame=4096)
+    made = (payload.pack(old.replace(b"1.1.0", b"6.6.%d" % n), frame=4096) for n in range(10))
+    new = next(each for each in made if len(each) == len(was))
+    at = data.index(was)
+    data[at : at + len(was)] = new
 
 
 def cut_short(data: bytearray) -> None:
@@ -179,6 +186,7 @@ WRONG: list[tuple[Any, str]] = [
     (flip(5000), "rescue-hash"),
     (other, "rescue-"),
     (path_trick, "rescue-hash"),
+    (swap, "rescue-hash"),
     (cut_short, "rescue-slow"),
 ]
 
@@ -424,6 +432,14 @@ def with_nvs(board: Board, values: dict[str, dict[str, bytes | int]]) -> bytes:
         return made.image()
 
 
+def slot_word(board: Board) -> int:
+    """The number in NVS, as the next life would find it."""
+    flash = Flash(board.flash.store.clone())
+    flash.and_ranges = [(0x9000, 0xD000)]
+    found: int = Nvs(flash, 0x9000, 0x4000).get("fl_state", I32, "slot")
+    return found
+
+
 @pytest.mark.parametrize(("word", "slot"), [(1 | 2 << 2, "a"), (1 << 2, "b"), (2 | 1 << 2, "b")])
 def test_a_trial_is_not_mistaken(bench: Bench, word: int, slot: str) -> None:
     """What comes back is never taken for the release that was on trial."""
@@ -432,6 +448,7 @@ def test_a_trial_is_not_mistaken(bench: Bench, word: int, slot: str) -> None:
     board.resume(60)
     assert board.sandbox.importer.path[0] == "/slot-" + slot
     assert "back to" not in board.console and "trial" not in bench.world.states()
+    assert slot_word(board) == (1 if slot == "a" else 2)
     board.power_cycle()
     bench.world.seen.clear()
     assert run_until(board, 60, bench.runs)
@@ -468,8 +485,8 @@ def test_a_board_that_has_enrolled_tells_under_its_own_name(bench: Bench) -> Non
     assert run_until(board, 300, bench.online)
     board.resume(30)
     spoilt = bench.begin(again(board, spoil))
-    for nvs in (None, b"\xff" * 0x4000):  # also from the copies in files
-        board = bench.begin(again(spoilt, lambda files: None, nvs))
+    for kept in (None, b"\xff" * 0x4000):  # also from the copies in files
+        board = bench.begin(again(spoilt, lambda files: None, kept))
         board.boot(60)
         assert bench.told()[:1] == ["rescue-none"], board.console
         assert any("enrolled/up/update" in message.topic for message in world.seen)

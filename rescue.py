@@ -239,8 +239,8 @@ class Rescue:
                 self._attempt()
             except Failed as e:
                 code, detail = e.args
-            except MemoryError:
-                code = "rescue-memory"
+            except MemoryError as e:
+                code, detail = "rescue-memory", repr(e)
             except Exception as e:  # noqa: BLE001 - nobody is left to catch it
                 code, detail = "rescue-error", repr(e)
             asyncio.new_event_loop()
@@ -289,6 +289,7 @@ class Rescue:
                 raise Failed("rescue-record", key)
         if len(known["h"]) != 64 or known["m"] <= 0:
             raise Failed("rescue-record", "h")
+        known["h"] = known["h"].encode()
         return known
 
     def _networks(self):
@@ -349,13 +350,13 @@ class Rescue:
         try:
             await body.open(0)
             table, manifest = await _heading(body, known)
-            rows = _rows(manifest, table, known["z"] - len(table) - len(manifest))
-            done = self._begin(new, known["h"], manifest, rows)
-            await self._files(body, new, manifest, table, rows, done)
+            count = _check(manifest, table, known["z"] - len(table) - len(manifest))
+            done = self._begin(new, known["h"], manifest)
+            await self._files(body, new, manifest, table, done)
         finally:
             await body.close()
         self._alive()
-        if self._look(new) != (known["h"], len(rows), len(rows)):
+        if self._look(new) != (known["h"], count, count):
             os.remove(new)
             raise Failed("rescue-flash", new)
         self._take(number, new)
@@ -366,12 +367,12 @@ class Rescue:
         keep = word & 3
         return keep if keep in (1, 2) else 1 if word >> 2 & 3 == 2 else 2
 
-    def _begin(self, new, content, manifest, rows):
+    def _begin(self, new, content, manifest):
         """How many files of the unfinished pack are there, after making one with none."""
         found, right, _ = self._look(new)
         need = 12 + len(manifest) + _SPARE
-        for row in rows:
-            need += row[1]
+        for size, _ in _rows(manifest):
+            need += size
         self._make_room(need, new)
         if found == content:
             return right
@@ -402,56 +403,57 @@ class Rescue:
                     pass  # it is not there
 
     def _look(self, path):
-        """(SHA-256 of the manifest in hex, files that are right one after the other, how many
+        """(SHA-256 of the manifest in hex or b"", files that are right from the first on, how many
         there should be) of a pack; what follows the last file counts as a file that is wrong."""
         right = 0
         try:
             with open(path, "rb") as file:
                 magic, length, crc = struct.unpack("<4sII", file.read(12))
                 if magic != b"FLPK" or length > _MANIFEST_MOST:
-                    return "", 0, 0
+                    return b"", 0, 0
                 manifest = file.read(length)
                 if crc32(manifest) != crc:
-                    return "", 0, 0
+                    return b"", 0, 0
                 content = _hex(hashlib.sha256(manifest))
-                rows = json.loads(manifest)["files"]
-                for _, size, digest in rows:
+                count = sum([1 for _ in _rows(manifest)])
+                for size, digest in _rows(manifest):
                     self._alive()
                     found = hashlib.sha256()
                     while size:
                         data = file.read(min(size, _PIECE))
                         if not data:
-                            return content, right, len(rows)
+                            return content, right, count
                         found.update(data)
                         size -= len(data)
                     if _hex(found) != digest:
-                        return content, right, len(rows)
+                        return content, right, count
                     right += 1
-                return content, right, len(rows) + len(file.read(1))
-        except (OSError, ValueError, KeyError, TypeError):
-            return "", 0, 0
+                return content, right, count + len(file.read(1))
+        except (OSError, ValueError, IndexError):
+            return b"", 0, 0
 
-    async def _files(self, body, new, manifest, table, rows, done):
+    async def _files(self, body, new, manifest, table, done):
         """Writes the files from number `done` on."""
         at = 12 + len(manifest)
         start = len(table) + len(manifest)
-        for number in range(done):
-            at += rows[number][1]
-            start += _packed(table, number)
-        if done and done < len(rows):
-            await body.close()
-            await body.open(start)
+        number = synced = 0
         with open(new, "r+b") as file:
-            file.seek(at)
-            synced = 0
-            for number in range(done, len(rows)):
-                _, size, digest = rows[number]
-                if size:
-                    await _unpack(body, _packed(table, number), size, digest, file.write)
-                synced += size
-                if synced >= _SYNC:
-                    file.flush()
-                    synced = 0
+            for size, digest in _rows(manifest):
+                packed = _packed(table, number)
+                if number == done:
+                    file.seek(at)
+                    if done:
+                        await body.close()
+                        await body.open(start)
+                if number >= done and size:
+                    await _unpack(body, packed, size, digest, file.write)
+                    synced += size
+                    if synced >= _SYNC:
+                        file.flush()
+                        synced = 0
+                at += size
+                start += packed
+                number += 1
 
     def _take(self, number, new):
         """The pack gets its name. No trial is under way any more, before that can be mistaken for
@@ -528,7 +530,7 @@ def _free(new):
 
 
 def _hex(found):
-    return hexlify(found.digest()).decode()
+    return hexlify(found.digest())
 
 
 def _packed(table, number):
@@ -549,18 +551,28 @@ async def _heading(body, known):
     return table, manifest
 
 
-def _rows(manifest, table, left):
-    """The manifest's rows; the payloads in the table take `left` bytes, one for each file."""
-    rows = json.loads(manifest)["files"]
-    if len(rows) != (len(table) - 20) // 4:
-        raise Failed("rescue-format", "count")
-    for number in range(len(rows)):
-        left -= _packed(table, number)
-        if (rows[number][1] == 0) != (_packed(table, number) == 0):
+def _rows(manifest):
+    """(size, SHA-256 in hex) of each file. As objects, all rows would take three times the bytes;
+    and it is what `fleetling.device.manifest` writes, to the letter, or another hash."""
+    at = manifest.index(b'"files":[') + 9
+    while manifest[at] != 93:  # "]"
+        end = manifest.index(b"]", at)
+        parts = manifest[at:end].split(b'"')
+        yield int(parts[2][1:-1]), parts[3]
+        at = end + 1
+
+
+def _check(manifest, table, left):
+    """How many files there are; their payloads in the table take `left` bytes, one for each."""
+    count = 0
+    for size, _ in _rows(manifest):
+        if count == (len(table) - 20) // 4 or (size == 0) != (_packed(table, count) == 0):
             raise Failed("rescue-format", "length")
-    if left:
+        left -= _packed(table, count)
+        count += 1
+    if left or count != (len(table) - 20) // 4:
         raise Failed("rescue-format", "length")
-    return rows
+    return count
 
 
 async def _unpack(body, packed, size, digest, write):

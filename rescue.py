@@ -349,10 +349,12 @@ class Rescue:
         body = Body(self._wait, where, self._factory("ca"))
         try:
             await body.open(0)
-            table, manifest = await _heading(body, known)
-            count = _check(manifest, table, known["z"] - len(table) - len(manifest))
-            done = self._begin(new, known["h"], manifest)
-            await self._files(body, new, manifest, table, done)
+            table = await _heading(body, known)
+            done = await self._begin(body, new, known)
+            left = known["z"] - len(table) - known["m"]
+            count, size = _check(_rows(new), table, left)
+            self._make_room(12 + known["m"] + size, new)
+            await self._files(body, new, known["m"], table, done)
         finally:
             await body.close()
         self._alive()
@@ -367,23 +369,31 @@ class Rescue:
         keep = word & 3
         return keep if keep in (1, 2) else 1 if word >> 2 & 3 == 2 else 2
 
-    def _begin(self, new, content, manifest):
+    async def _begin(self, body, new, known):
         """How many files of the unfinished pack are there, after making one with none."""
         found, right, _ = self._look(new)
-        need = 12 + len(manifest) + _SPARE
-        for size, _ in _rows(manifest):
-            need += size
-        self._make_room(need, new)
-        if found == content:
+        if found == known["h"]:
+            await body.skip(known["m"])
             return right
+        self._make_room(known["m"], new)
         try:
             os.mkdir("/slots")
         except OSError:
             pass  # it is there
+        content, crc, left = hashlib.sha256(), 0, known["m"]
         with open(new, "wb") as file:
-            file.write(struct.pack("<4sII", b"FLPK", len(manifest), crc32(manifest)))
-            file.write(manifest)
-        return 0
+            file.write(bytes(12))
+            while left:
+                data = await body.read(min(left, _PIECE))
+                content.update(data)
+                crc = crc32(data, crc)
+                file.write(data)
+                left -= len(data)
+            if _hex(content) == known["h"]:
+                file.seek(0)
+                file.write(struct.pack("<4sII", b"FLPK", known["m"], crc))
+                return 0
+        raise Failed("rescue-hash", "manifest")
 
     def _make_room(self, need, new):
         """Removes what was begun by others, then packs that are damaged, until `need` bytes
@@ -391,6 +401,7 @@ class Rescue:
         paths = ["/slots/a.new", "/slots/b.new"]
         paths += ["/slots/" + name + ".pack" for name in ("a", "b", "factory")]
         paths.remove(new)
+        need += _SPARE
         while _free(new) < need:
             if not paths:
                 raise Failed("rescue-space", "{} > {}".format(need, _free(new)))
@@ -405,18 +416,25 @@ class Rescue:
     def _look(self, path):
         """(SHA-256 of the manifest in hex or b"", files that are right from the first on, how many
         there should be) of a pack; what follows the last file counts as a file that is wrong."""
-        right = 0
+        right = count = found_crc = 0
+        content = hashlib.sha256()
         try:
             with open(path, "rb") as file:
-                magic, length, crc = struct.unpack("<4sII", file.read(12))
-                if magic != b"FLPK" or length > _MANIFEST_MOST:
+                magic, left, crc = struct.unpack("<4sII", file.read(12))
+                if magic != b"FLPK" or left > _MANIFEST_MOST:
                     return b"", 0, 0
-                manifest = file.read(length)
-                if crc32(manifest) != crc:
+                while left:
+                    data = file.read(min(left, _PIECE))
+                    if not data:
+                        return b"", 0, 0
+                    content.update(data)
+                    found_crc = crc32(data, found_crc)
+                    left -= len(data)
+                if found_crc != crc:
                     return b"", 0, 0
-                content = _hex(hashlib.sha256(manifest))
-                count = sum([1 for _ in _rows(manifest)])
-                for size, digest in _rows(manifest):
+                content = _hex(content)
+                count = sum([1 for _ in _rows(path)])
+                for size, digest in _rows(path):
                     self._alive()
                     found = hashlib.sha256()
                     while size:
@@ -432,13 +450,13 @@ class Rescue:
         except (OSError, ValueError, IndexError):
             return b"", 0, 0
 
-    async def _files(self, body, new, manifest, table, done):
+    async def _files(self, body, new, length, table, done):
         """Writes the files from number `done` on."""
-        at = 12 + len(manifest)
-        start = len(table) + len(manifest)
+        at = 12 + length
+        start = len(table) + length
         number = synced = 0
         with open(new, "r+b") as file:
-            for size, digest in _rows(manifest):
+            for size, digest in _rows(new):
                 packed = _packed(table, number)
                 if number == done:
                     file.seek(at)
@@ -538,41 +556,50 @@ def _packed(table, number):
 
 
 async def _heading(body, known):
-    """(head and table, manifest) of the bundle (docs/updates.md)."""
+    """Head and table of the bundle (docs/updates.md); the manifest comes next."""
     head = await body.read(16)
     magic, version, length, count = struct.unpack("<4sBxxxII", head)
     sound = magic == b"FLAP" and version == 1 and length == known["m"]
     if not sound or not 0 < count <= _FILES_MOST:
         raise Failed("rescue-format", "head")
-    table = head + await body.read(4 * count + 4)
-    manifest = await body.read(length)
-    if _hex(hashlib.sha256(manifest)) != known["h"]:
-        raise Failed("rescue-hash", "manifest")
-    return table, manifest
+    return head + await body.read(4 * count + 4)
 
 
-def _rows(manifest):
-    """(size, SHA-256 in hex) of each file. As objects, all rows would take three times the bytes;
-    and it is what `fleetling.device.manifest` writes, to the letter, or another hash."""
-    at = manifest.index(b'"files":[') + 9
-    while manifest[at] != 93:  # "]"
-        end = manifest.index(b"]", at)
-        parts = manifest[at:end].split(b'"')
-        yield int(parts[2][1:-1]), parts[3]
-        at = end + 1
+def _rows(path):
+    """(size, SHA-256 in hex) of each file of a pack, read as they are wanted: in memory the
+    manifest would want the largest block of all. ValueError or IndexError where it is none."""
+    with open(path, "rb") as file:
+        left = struct.unpack("<4sII", file.read(12))[1]
+        text = file.read(min(left, 256))
+        left -= len(text)
+        text = text[text.index(b'"files":[') + 9 :]
+        while text[:1] != b"]":
+            row, found, rest = text.partition(b"]")
+            if not found:
+                more = file.read(min(left, 256))
+                if not more or len(text) > 512:
+                    raise ValueError("manifest")
+                left -= len(more)
+                text += more
+                continue
+            parts = row.split(b'"')
+            yield int(parts[2][1:-1]), parts[3]
+            text = rest
 
 
-def _check(manifest, table, left):
-    """How many files there are; their payloads in the table take `left` bytes, one for each."""
-    count = 0
-    for size, _ in _rows(manifest):
+def _check(rows, table, left):
+    """(how many files there are, their bytes); their payloads in the table take `left` bytes, one
+    for each."""
+    count = whole = 0
+    for size, _ in rows:
         if count == (len(table) - 20) // 4 or (size == 0) != (_packed(table, count) == 0):
             raise Failed("rescue-format", "length")
         left -= _packed(table, count)
+        whole += size
         count += 1
     if left or count != (len(table) - 20) // 4:
         raise Failed("rescue-format", "length")
-    return count
+    return count, whole
 
 
 async def _unpack(body, packed, size, digest, write):
@@ -637,8 +664,7 @@ class Body:
             return
         if status != [b"200"] or coded:
             raise Failed("rescue-http", status[0].decode() if status else "")
-        while at:  # it knows no ranges
-            at -= len(await self.read(min(at, _PIECE)))
+        await self.skip(at)  # it knows no ranges
 
     async def _dial(self, host, port, secure):
         if not secure:
@@ -668,6 +694,10 @@ class Body:
             out[at : at + len(data)] = data
             at += len(data)
         return bytes(out)
+
+    async def skip(self, count):
+        while count:
+            count -= len(await self.read(min(count, _PIECE)))
 
     async def close(self):
         writer, self._writer = self._writer, None

@@ -25,6 +25,7 @@ from fleetling.release.bundle import pack_app
 from fleetling.release.serve import make_server
 from fleetling.simboard.chip import stock
 from fleetling.simboard.inprocess import Board
+from fleetling.simboard.process.board import SIMULATION_HEAP
 
 VFS = slice(0x310000, 0x400000)
 APP = {"app.py": b"async def main(task):\n    while True:\n        await task.sleep(1)\n"}
@@ -117,6 +118,19 @@ def test_a_board_without_a_slot_comes_back(bench: Bench) -> None:
             assert [e["why"] for e in dev.events if e["code"] == "boot"] == ["rescue"]
             assert [e["reason"] for e in dev.events if e["code"] == "rescue"] == ["rescue-done"]
             assert not [e for e in bench.events if e[0] == "watchdog"]
+    finally:
+        board.stop()
+
+
+@pytest.mark.slow
+def test_half_of_the_heap_is_enough(bench: Bench) -> None:
+    """Compiled from its source, with TLS; a board has 164 KB, and Wi-Fi takes some."""
+    bench.serve()
+    board = bench.board()
+    board.heap = SIMULATION_HEAP + 2 * 90_000
+    try:
+        board.start()
+        assert bench.says("rescue: rescue-done"), bench.lines
     finally:
         board.stop()
 

@@ -505,9 +505,11 @@ def test_what_was_begun_is_not_fetched_twice(bench: Bench) -> None:
     assert bench.told().count("rescue-link") in (1, 2)
 
 
-def test_a_clock_at_2000_and_no_time_server(bench: Bench) -> None:
+def test_without_a_time_server_the_floor_is_the_time(bench: Bench) -> None:
+    """TLS with the broker needs one that is not 2000."""
     bench.world.air.ntp_up = False
     assert run_until(bench.board, 200, bench.runs)
+    assert "rescue-done" in bench.told(), bench.board.console
 
 
 def at_rest(board: Board) -> Files:

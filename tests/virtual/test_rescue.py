@@ -516,3 +516,12 @@ def at_rest(board: Board) -> Files:
     """Its files as another life would find them."""
     with Board(board.image()) as other:
         return other.files()
+
+
+def test_what_was_begun_of_another_release_is_not_gone_on_with(bench: Bench) -> None:
+    def leave(files: Files) -> None:
+        files["slots/a.new"] = device.pack(slot_of("1.0.5", app("other")))
+
+    board = bench.begin(again(bench.board, leave))
+    assert run_until(board, 200, bench.runs)
+    assert bench.told() == ["rescue-done"]

@@ -375,6 +375,7 @@ class Rescue:
         if found == known["h"]:
             await body.skip(known["m"])
             return right
+        _remove(new)  # its blocks would not be free before another was written
         self._make_room(known["m"], new)
         try:
             os.mkdir("/slots")
@@ -408,10 +409,7 @@ class Rescue:
             path = paths.pop(0)
             _, right, count = self._look(path)
             if path.endswith(".new") or not count or right < count:
-                try:
-                    os.remove(path)
-                except OSError:
-                    pass  # it is not there
+                _remove(path)
 
     def _look(self, path):
         """(SHA-256 of the manifest in hex or b"", files that are right from the first on, how many
@@ -535,6 +533,13 @@ class Rescue:
             self._told = code
         except Exception as e:  # noqa: BLE001 - it asserts, and whatever it is, the board goes on
             print("rescue: the broker was not told:", repr(e))
+
+
+def _remove(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass  # it is not there
 
 
 def _free(new):

@@ -523,5 +523,5 @@ def test_what_was_begun_of_another_release_is_not_gone_on_with(bench: Bench) -> 
         files["slots/a.new"] = device.pack(slot_of("1.0.5", app("other")))
 
     board = bench.begin(again(bench.board, leave))
-    assert run_until(board, 200, bench.runs)
+    assert run_until(board, 200, bench.runs), board.console
     assert bench.told() == ["rescue-done"]

@@ -23,7 +23,7 @@ def held(board: Board) -> set[str]:
     for each in gc.get_objects():
         if isinstance(each, FunctionType):
             name = each.__globals__.get("__name__", "")
-            ours = each.__builtins__ is board.sandbox.importer.builtins
+            ours = each.__globals__.get("__builtins__") is board.sandbox.importer.builtins
             if ours and name.startswith("agent") and name not in loaded:
                 found.add(name)
     return found

@@ -8,6 +8,8 @@ echo '{"command": "refresh", "metadata_dir": ..., "now": ...}' | micropython tuf
 import asyncio
 import json
 import sys
+from binascii import hexlify
+from hashlib import sha256
 
 HERE = __file__.rpartition("/")[0]
 sys.path.insert(0, HERE + "/../..")
@@ -20,6 +22,7 @@ from agent.update.tuf.client import Client  # noqa: E402
 from agent.update.tuf.store import FileStore, quote  # noqa: E402
 
 _PIECE = 16384
+_NAME = 200  # bytes of a file's name, below what file systems take
 
 
 class Limits(metadata.Limits):
@@ -117,7 +120,10 @@ class Downloads:
         return True
 
     def path(self, target):
-        return self.folder + "/" + quote(target["path"])
+        name = quote(target["path"])
+        if len(name) > _NAME:
+            name = str(hexlify(sha256(name.encode()).digest()), "utf-8")
+        return self.folder + "/" + name
 
     async def fetch(self, target, path):
         pieces = []
@@ -155,10 +161,7 @@ async def run(order):
 
 
 def main():
-    order = json.loads(sys.stdin.read())
-    for folder in (order["metadata_dir"], order["target_dir"]):
-        if folder:
-            files.make_folder(folder)
+    order = json.loads(sys.stdin.buffer.read())
     try:
         asyncio.run(run(order))
     except AgentError as e:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tuf_repository import ONLINE, Board, Repository, served
+from tuf_repository import ONLINE, TUF_CLIENT, Board, Repository, served
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +58,39 @@ def test_without_consistent_snapshots_a_target_has_its_own_name(
     repository.publish("root", *ONLINE)
     assert board.download("a/b") == ""
     assert targets_asked(repository) == ["a/b"]
+
+
+@pytest.mark.parametrize("path", ["\U0001f600/\xfc.bin", "a/" + "long" * 80])
+def test_a_name_may_be_unusual(board: Board, repository: Repository, path: str) -> None:
+    """Beyond U+FFFF, where MicroPython's JSON has no escapes; longer than a file's name may be."""
+    repository.add_target("targets", path, b"content")
+    repository.publish(*ONLINE)
+    assert board.download(path) == ""
+    assert board.contents() == [b"content"]
+    assert targets_asked(repository)
+    assert board.download(path) == ""
+    assert targets_asked(repository) == []
+
+
+def test_the_client_runs_from_anywhere(
+    board: Board, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a link, from a folder with a space, with nothing but PATH, into new folders."""
+    link = tmp_path / "a folder" / "client"
+    link.parent.mkdir()
+    link.symlink_to(TUF_CLIENT)
+    repository.add_target("targets", "a", b"content")
+    repository.publish(*ONLINE)
+    (link.parent / "root.json").write_bytes(repository.anchor)
+    monkeypatch.chdir(link.parent)
+    common = [str(link), "--metadata-dir", "new/deep/metadata"]
+    urls = ["--metadata-url", board.url + "/metadata", "--target-base-url", board.url + "/targets"]
+    order = ["--target-name", "a", "--target-dir", "new/deep/targets", "download"]
+    only_path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in [*common, "init", "root.json"], [*common, *urls, *order]:
+        done = subprocess.run(command, env=only_path, capture_output=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert (link.parent / "new/deep/targets/a").read_bytes() == b"content"
 
 
 def test_several_targets_come_in_order(board: Board, repository: Repository) -> None:

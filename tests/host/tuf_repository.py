@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
@@ -181,7 +181,7 @@ def served(repository: Repository) -> Iterator[str]:
         def do_GET(self) -> None:
             path = self.path.removeprefix("/")
             repository.requests.append(path)
-            data = repository.files.get(path)
+            data = repository.files.get(path) or repository.files.get(unquote(path))
             if data is None:
                 self.send_error(404)
                 return

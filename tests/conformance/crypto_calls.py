@@ -14,11 +14,24 @@ from binascii import hexlify, unhexlify
 HERE = __file__.rpartition("/")[0]
 sys.path.insert(0, HERE + "/../..")
 
-from agent.crypto import csr, p256, sign, x509  # noqa: E402
+from agent.crypto import csr, ed25519, p256, rsa, sign, x509  # noqa: E402
 from agent.crypto.steps import finish  # noqa: E402
 from agent.errors import Refused  # noqa: E402
 
-MODULES = {"csr": csr, "p256": p256, "sign": sign, "x509": x509}
+
+class Ed25519:
+    """`verify_steps` of the module, for a message in one piece."""
+
+    @staticmethod
+    def verify_steps(public, message, signature):
+        def feed(update):
+            update(message)
+            yield
+
+        return ed25519.verify_steps(public, signature, feed)
+
+
+MODULES = {"csr": csr, "ed25519": Ed25519, "p256": p256, "rsa": rsa, "sign": sign, "x509": x509}
 
 
 def argument(value):
@@ -36,6 +49,8 @@ def answer(module, function, *args):
             result = [result.name, result.not_before, result.not_after]
     except Refused as e:
         return ["refused", e.code]
+    except ValueError:
+        return ["refused", "ValueError"]
     return hexlify(result).decode() if isinstance(result, bytes) else result
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """First file of the board, and the only code that is not A/B: keep it small.
 
-In this order, each step able to fail without stopping the rest: hardware watchdog on; reset
-button; boot counter and boot record; choose a slot and verify every file of it; mount it. Nothing
+In this order, each step able to fail without stopping the rest: hardware watchdog on; boot
+counter and boot record; reset button, unless boots go on failing, which its pin may be the cause
+of; choose a slot and verify every file of it; mount it. Nothing
 is imported from a slot that is not verified. A slot is one
 file, a pack (docs/updates.md), mounted as a file system of its own: littlefs would take 4 KB for
 each of its files. State is in
@@ -249,7 +250,6 @@ def _start():
     state = _state()
     if _read(state, "dev") != 1:
         machine.WDT(timeout=_WATCHDOG_MS)
-    _button(state)
     _write(state, "boots", _read(state, "boots") + 1)
     word = _read(state, "slot")
     bad = 0
@@ -257,6 +257,8 @@ def _start():
         bad = _guard(state, word >> 2)
     except (OSError, ValueError, MemoryError) as e:
         print("boot: guard", repr(e))
+    if bad < _TOO_BAD:
+        _button(state)
     wanted = [word & 3]
     if _read(state, "reset") >= _APP or (bad >= 2 * _TOO_BAD and not word >> 2):
         wanted = []

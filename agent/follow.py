@@ -5,8 +5,11 @@ A function that is kept keeps its module, and with it all that the module has im
 registered is the runtime's own, and calls the ones here by their names.
 """
 
+import os
+
 from micropython import const
 
+from agent import chip
 from agent.errors import AgentError, LinkError
 
 _BUTTON = ("button_pin", "button_hold_s", "button_level", "led_pin")
@@ -55,7 +58,10 @@ def button(runtime):
     """Packs what boot.py, which reads no settings, has to know of the button."""
     settings = runtime.settings
     packed = 0
-    if settings["button_pin"] >= 0:
+    taken = chip.FLASH_PINS.get(chip.family(os.uname()[4]), ())
+    if settings["button_pin"] in taken or settings["led_pin"] in taken:
+        runtime.log.error("reset", "button or led_pin: flash is connected there")
+    elif settings["button_pin"] >= 0:
         packed = settings["button_pin"] + 1 | settings["button_hold_s"] << _HOLD
         packed |= settings["led_pin"] + 1 << _LED
         packed |= _LEVELS.index(settings["button_level"]) << _LEVEL

@@ -31,6 +31,7 @@ class Runtime:
             "birth",
             "bootcause",
             "follow",
+            "chip",
             "dispatch",
             "leave",
             "link.document",
@@ -65,7 +66,7 @@ class Runtime:
                 getattr(follow, name)(self)
             finally:
                 follow = None
-                ondemand.release("follow")
+                ondemand.release("follow", "chip")
 
         return call
 

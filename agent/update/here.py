@@ -7,6 +7,7 @@ Loaded for an update.
 import os
 import sys
 
+from agent import chip
 from agent.errors import StorageError
 from agent.update import firmware, pack, record, slotword
 from agent.version import VERSION
@@ -30,7 +31,7 @@ async def facts(runtime, kept, paths, pause):
             raise  # a table without a second app partition
     slot = slotword.running(runtime.slot)
     return {
-        "chip": os.uname()[4].split(" ")[-1].lower().replace("-", ""),
+        "chip": chip.family(os.uname()[4]),
         "build": getattr(sys.implementation, "_build", ""),
         "mpy": getattr(sys.implementation, "_mpy", 0) & 0xFF,
         "micropython": os.uname()[2],

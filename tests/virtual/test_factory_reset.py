@@ -240,13 +240,44 @@ def test_the_buttons_time_level_and_light_are_settings(fleet: VirtualFleet) -> N
         assert resets(fleet) == ["app", "app"]
 
 
-@pytest.mark.parametrize("pin", [6, 48])
+@pytest.mark.parametrize("pin", [24, 48])
 def test_a_pin_that_is_none_stops_nothing(fleet: VirtualFleet, pin: int) -> None:
     with fleet.board(fleet.provision(settings={"button_pin": pin, "led_pin": 34})) as board:
         board.boot(BOOT_S)
         board.power_cycle()
         board.boot(BOOT_S)
         assert "boot: button" in board.console and online(fleet)
+
+
+@pytest.mark.parametrize("named", ["button_pin", "led_pin"])
+def test_the_pins_of_the_flash_are_not_taken(fleet: VirtualFleet, named: str) -> None:
+    given = {"button_pin": PIN, "led_pin": LED} | {named: 11}
+    with fleet.board(fleet.provision(settings=given)) as board:
+        board.boot(BOOT_S)
+        hold(board, 7)
+        assert "flash is connected there" in board.console and online(fleet)
+        assert "reset cause" not in board.console and state(board, "button") == 0
+        assert not resets(fleet) and state(board, "boots") == 2
+
+
+def test_a_pin_that_stops_the_chip_ends_in_safe_mode_and_can_be_set_anew(
+    fleet: VirtualFleet,
+) -> None:
+    """As on a chip whose pins the agent does not know: the button is left alone after crashes."""
+    with fleet.board(fleet.provision()) as board:
+        board.boot(3 * BOOT_S)
+        nvs: Any = board.chip.modules()["esp32"].NVS("fl_state")
+        nvs.set_i32("button", 1 + 6 | 5 << 6)
+        nvs.commit()
+        board.power_cycle()
+        assert [life.reason for life in board.run(4 * BOOT_S)] == ["reset"] * 3 + ["time"]
+        assert online(fleet) and "boot: safe mode" in board.console
+        desire(fleet, 1, name="mended", button_pin=PIN)
+        board.run(4 * BOOT_S)
+        assert state(board, "button") & 63 == 1 + PIN
+        board.power_cycle()
+        board.boot(BOOT_S)
+        assert online(fleet) and reported(fleet)["config"]["name"] == "mended"
 
 
 def test_flash_that_takes_no_zero_leaves_a_board_that_runs_and_tries_again(

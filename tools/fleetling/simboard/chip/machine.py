@@ -10,9 +10,10 @@ _PWRON, _HARD, _WDT, _DEEPSLEEP, _SOFT = 1, 2, 3, 4, 5
 _RTC_MEMORY = const(2048)
 _TIMER_WAKE = const(4)
 _FREQUENCIES = (20000000, 40000000, 80000000, 160000000, 240000000)
-# The GPIOs of the ESP32; 34 and above are inputs only.
-_PINS = (0, 1, 2, 3, 4, 5, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27)
-_PINS += (32, 33, 34, 35, 36, 37, 38, 39)
+# The GPIOs of the ESP32; 34 and above are inputs only. Flash is on 6 to 11; the firmware keeps
+# nobody from taking them.
+_FLASH_PINS = (6, 7, 8, 9, 10, 11)
+_PINS = tuple(range(24)) + (25, 26, 27) + tuple(range(32, 40))
 _INPUT_ONLY = const(34)
 _ADC_PINS = (32, 33, 34, 35, 36, 37, 38, 39, 0, 2, 4, 12, 13, 14, 15, 25, 26, 27)
 # What 4095 stands for at each attenuation, in millivolts (ESP-IDF's guide to the ADC driver).
@@ -129,6 +130,8 @@ class Pin:
     def __init__(self, id, mode=-1, pull=-1, value=None):
         if id not in _PINS:
             raise ValueError("invalid pin")
+        if id in _FLASH_PINS and mode != -1 and self._chip.family == "ESP32":
+            self._chip.on_reset(_WDT)  # no instruction is read any more
         self._id = id
         self._pull = None
         self.init(mode, pull, value=value)

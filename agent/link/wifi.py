@@ -25,6 +25,6 @@ class Wifi:
     def rssi(self):
         """Signal in dBm, or None."""
         try:
-            return self.board.wlan.config("rssi") if self.connected() else None
+            return self.board.wlan.status("rssi") if self.connected() else None
         except (OSError, ValueError):  # between the question and the answer the link was lost
             return None

@@ -145,8 +145,6 @@ class Wlan:
         if name == "mac":
             mac = self._chip.unique_id
             return mac[:5] + bytes(((mac[5] + self._interface) & 0xFF,))
-        if name == "rssi":
-            return self.status("rssi")
         if name == "reconnects":
             self._require(STA_IF)
             return radio.limit - 1

@@ -8,7 +8,9 @@ from micropython import const
 from agent.storage.records import Record
 from agent.version import BUILT
 
-LATEST = const(0xFFFFFFFF)  # 2106: what the record and X.509 UTCTime on 32 bits can still say
+# 2068: the last second that `time.gmtime` takes on a board, 2**31 after the year 2000. Up to 1.26
+# it raises OverflowError beyond, and an SNTP server, which nobody vouches for, may well say so.
+LATEST = const(946684800 + 0x7FFFFFFF)
 
 
 def load(state):

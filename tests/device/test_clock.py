@@ -5,6 +5,7 @@ from support import FakeBoard, quiet_log
 
 from agent.link import sntp
 from agent.link.clock import Clock
+from agent.link.floor import LATEST
 from agent.storage.records import Record
 from agent.version import BUILT
 
@@ -55,13 +56,22 @@ def test_the_network_time_sets_the_clock_but_never_the_floor():
     board.server_time = BUILT + 3600
     assert sntp.sync(clock, quiet_log([])) and clock.synced()
     assert board.unix == BUILT + 3600 and clock.floor == BUILT
-    board.server_time = 0xFFFFFFF0  # a hostile server, far ahead
+    board.server_time = LATEST  # a hostile server, far ahead
     clock.distrust()
     assert sntp.sync(clock, quiet_log([]))
     assert make(board).floor == BUILT
     board.server_time = BUILT + 7200
     clock.distrust()
     assert sntp.sync(clock, quiet_log([])) and board.unix == BUILT + 7200
+
+
+def test_a_time_that_the_clock_cannot_take_is_ignored():
+    board = FakeBoard()
+    clock = make(board)
+    before = board.unix
+    for seconds in (LATEST + 1, 0xFFFFFFF0):
+        board.server_time = seconds
+        assert not sntp.sync(clock, quiet_log([])) and board.unix == before
 
 
 def test_a_time_below_the_floor_is_ignored():
@@ -93,11 +103,12 @@ def test_a_synced_clock_asks_again_after_hours_only():
     assert not sntp.sync(clock, quiet_log([]))
 
 
-def test_the_record_holds_32_bits():
+def test_the_floor_has_an_end():
     board = FakeBoard()
     clock = make(board)
-    clock.raise_floor(1 << 32)
-    assert clock.floor == BUILT
-    clock.raise_floor(0xFFFFFFFF)
+    for seconds in (1 << 32, LATEST + 1):
+        clock.raise_floor(seconds)
+        assert clock.floor == BUILT
+    clock.raise_floor(LATEST)
     stored = Record(board.nvs("fl_state"), "floor").load()
-    assert stored == struct.pack("<I", 0xFFFFFFFF)
+    assert stored == struct.pack("<I", LATEST)

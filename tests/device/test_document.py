@@ -18,6 +18,27 @@ def test_what_is_no_object_is_refused():
         assert refused(data), data
 
 
+class Lenient:
+    """As MicroPython before 1.26, which takes what ends early for a whole document."""
+
+    @staticmethod
+    def loads(data):
+        return {}
+
+
+def test_what_ends_early_is_refused_whatever_the_interpreter_says():
+    whole = b'{"a": [1, {"b": "c}"}], "d": {"e": [[]]}}'
+    strict = document.json
+    document.json = Lenient
+    try:
+        for end in range(1, len(whole)):
+            assert refused(whole[:end]), whole[:end]
+    finally:
+        document.json = strict
+    assert document.parse(whole + b" \r\n", "x-malformed")["d"] == {"e": [[]]}
+    assert document.parse(b'{"a": "]}]"}', "x-malformed") == {"a": "]}]"}
+
+
 def test_depth_is_bounded_before_memory_is_taken():
     for data in (b"[" * 4000, b'{"a":' * 600, b'{"a":' + b"[" * 8 + b"]" * 8 + b"}"):
         assert refused(data), data[:20]

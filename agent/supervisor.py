@@ -23,6 +23,7 @@ from agent.monitor import bootrecord
 WATCHDOG_S = const(60)
 _GOOD_S = const(60)
 _LOOK_S = const(15)
+_DAY_S = const(86400)
 _MANY = const(3)  # so many failures of a task, none long after the other,
 _LONG_S = const(600)  # are answered by a new start; the next one by a reset
 
@@ -53,6 +54,12 @@ class Task:
 
     async def sleep(self, seconds):
         """Sleeps; the deadline starts to run when the sleep should end."""
+        while seconds > _DAY_S:  # ticks reach no further than six days
+            await self._nap(_DAY_S)
+            seconds -= _DAY_S
+        await self._nap(seconds)
+
+    async def _nap(self, seconds):
         ms = int(seconds * 1000) + self._deadline_ms
         self._due = self._board.ticks_add(self._board.ticks_ms(), ms)
         await asyncio.sleep(seconds)

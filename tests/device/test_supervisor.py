@@ -5,6 +5,7 @@ from support import Ended, FakeBoard, raises, raises_async, supervisor_of
 
 from agent.errors import AgentError, StorageError
 from agent.monitor.bootrecord import GOOD, SAFE, BootRecord
+from agent.supervisor import Task
 
 
 class Ticking(FakeBoard):
@@ -260,6 +261,19 @@ def test_a_spoilt_boot_record_is_none():
         assert BootRecord(board.rtc_memory).bad == 0
         board.rtc = good[:at]
         assert BootRecord(board.rtc_memory).bad == 0
+
+
+async def test_a_long_sleep_is_slept_in_days():
+    task = Task(supervisor_of(FakeBoard()), "long", forever, 30)
+    naps = []
+
+    async def nap(seconds):
+        naps.append(seconds)
+
+    task._nap = nap
+    for seconds in (0.5, 86400, 2.5 * 86400):
+        await task.sleep(seconds)
+    assert naps == [0.5, 86400, 86400, 86400, 43200]
 
 
 async def test_a_name_is_taken_once():

@@ -61,7 +61,7 @@ def test_a_good_one_runs_counts_and_is_measured(fleet: VirtualFleet) -> None:
         board.boot(200)
         health = fleet.documents("up/health")[-1]
         assert health["counts"]["rounds"] > 150 and health["gauges"] == {"speed": 1.5, "busy": 2}
-        assert {"app", "second", "link"} <= set(health["tasks"])
+        assert {"app", "second", "link"} <= set(health["tasks"]) and health["m"]["rssi"][1] < 0
         birth = fleet.documents("up/birth")[-1]
         assert birth["mode"] == "normal" and birth["app"] == "1.0.0"
         assert not events(fleet, "crash") and board.lives == 1
@@ -121,6 +121,12 @@ def test_a_new_start_ends_the_tasks_of_the_last(fleet: VirtualFleet) -> None:
         crashes = events(fleet, "crash")
         assert len(crashes) == 3 and {crash["error"] for crash in crashes} == {"ValueError"}
         assert board.console.count("other ends") == 3 and board.lives == 1
+
+
+def test_a_sleep_may_be_longer_than_ticks_reach(fleet: VirtualFleet) -> None:
+    with fleet.board(app=app("await task.sleep(30 * 86400)")) as board:
+        board.boot(60)
+        assert not events(fleet, "crash") and online(fleet)
 
 
 def test_a_module_without_main_is_told(fleet: VirtualFleet) -> None:

@@ -34,6 +34,8 @@ def make_time(life: Life, now_2000_ms: Callable[[], int]) -> ModuleType:
         return (clock.now_us - life.born_us) // 1000 % _TICKS_PERIOD
 
     def ticks_add(ticks: int, delta: int) -> int:
+        if abs(delta) >= _TICKS_PERIOD // 2:
+            raise OverflowError("ticks interval overflow")
         return (ticks + delta) % _TICKS_PERIOD
 
     def ticks_diff(end: int, start: int) -> int:
@@ -58,7 +60,10 @@ def make_time(life: Life, now_2000_ms: Callable[[], int]) -> ModuleType:
         return now_2000_ms() * 1_000_000
 
     def gmtime(seconds: int | None = None) -> tuple[int, ...]:
-        t = host_time.gmtime(UNIX_2000 + int(time() if seconds is None else seconds))
+        wanted = int(time() if seconds is None else seconds)
+        if not -(1 << 31) <= wanted < 1 << 31:
+            raise OverflowError("overflow converting long int to machine word")
+        t = host_time.gmtime(UNIX_2000 + wanted)
         return (*t[:6], t.tm_wday, t.tm_yday)
 
     def mktime(t: tuple[int, ...]) -> int:

@@ -115,8 +115,36 @@ def prints_in_log_only(path: str, tree: ast.Module) -> Iterator[Finding]:
             yield node.lineno, "print outside of the log"
 
 
+# Floats are of single precision on the board, where seconds since 1970 are then known to two
+# minutes; the unix port, whose floats are double, shows nothing of it. These files may divide: what
+# comes out is a pause or a time-out, never a time of day, a size, or something that is stored.
+DIVIDERS = {
+    "agent/link/http.py": "what is left of a deadline, for a time-out",
+    "agent/link/join.py": "how often to look in twenty seconds",
+    "agent/link/reach.py": "a pause of an hour at most",
+    "agent/monitor/heartbeat.py": "a sixth of an interval",
+    "agent/supervisor.py": "milliseconds to sleep, fifteen thousand at most",
+}
+
+
+def no_division(path: str, tree: ast.Module) -> Iterator[Finding]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
+            if path not in DIVIDERS:
+                yield node.lineno, "true division: single precision on the board; take //"
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("float", "round"):
+            yield node.lineno, "a float: single precision on the board"
+
+
 SUBSET: list[Rule] = [no_annotations, no_newer_syntax]
-HOUSE: list[Rule] = [*SUBSET, allowed_imports, no_hidden_names, one_way, prints_in_log_only]
+HOUSE: list[Rule] = [
+    *SUBSET,
+    allowed_imports,
+    no_hidden_names,
+    one_way,
+    prints_in_log_only,
+    no_division,
+]
 
 
 def check(path: Path, rules: list[Rule]) -> Iterator[str]:

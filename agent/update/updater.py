@@ -27,6 +27,7 @@ _LOADED = (
     "update.site",
     "update.rules",
     "update.here",
+    "chip",
     "update.install_app",
     "update.install_firmware",
     "update.order",
@@ -53,6 +54,7 @@ _LOADED = (
 _DECIDED = (
     "update.rules",
     "update.here",
+    "chip",
     "update.offer",
     "update.order",
     "update.firmware",
@@ -167,7 +169,7 @@ class Job:
             self.log.warning("update", "{} {}".format(error.code, error.detail))
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << attempt)
             byte = self.runtime.board.random(1)[0]
-            await self._wait(pause_s * (256 + byte) / 512, "retry", error)
+            await self._wait(pause_s * (256 + byte) // 512, "retry", error)
 
     async def _attempt(self, record):
         waiting = record["id"] == self.order["id"] and record["state"] in ("verified", "switching")

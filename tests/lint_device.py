@@ -116,8 +116,8 @@ def prints_in_log_only(path: str, tree: ast.Module) -> Iterator[Finding]:
 
 
 # Floats are of single precision on the board, where seconds since 1970 are then known to two
-# minutes; the unix port, whose floats are double, shows nothing of it. These files may divide: what
-# comes out is a pause or a time-out, never a time of day, a size, or something that is stored.
+# minutes; the unix port, whose floats are double, shows nothing of it. These files may divide:
+# what comes out is a pause or a time-out, never a time of day, a size, or what is stored.
 DIVIDERS = {
     "agent/link/http.py": "what is left of a deadline, for a time-out",
     "agent/link/join.py": "how often to look in twenty seconds",

@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from esp_idf_defs import PartitionTable
-
 from fleetling import device
 from fleetling.errors import FleetlingError
+from fleetling.image.flash import read_layout
 from fleetling.release import files, versions
 from fleetling.release.application import build_slot
 from fleetling.release.bundle import FILES, LONGEST_MANIFEST
@@ -104,18 +103,7 @@ def slot_size(layout: str) -> int:
     Raises:
         FleetlingError: there is no such layout.
     """
-    return int(min(entry.size for entry in _table(layout) if entry.type == 0))
-
-
-def _table(layout: str) -> PartitionTable:
-    try:
-        return PartitionTable.from_csv(device.partition_table(layout))
-    except FileNotFoundError as e:
-        tables = (device.source_folder() / "firmware").glob("partitions-*.csv")
-        known = sorted(path.stem.removeprefix("partitions-") for path in tables)
-        raise FleetlingError(
-            f"There is no layout {layout!r}", f"Those that there are: {', '.join(known)}."
-        ) from e
+    return read_layout(layout).slot
 
 
 def build_firmware(
@@ -237,7 +225,7 @@ def build_app(
         len(device.pack(application.files)),
         target.custom["size"],
         target.length,
-        next(entry.size for entry in _table(layout) if entry.name == "vfs"),
+        int(read_layout(layout).table["vfs"].size),
         application.native,
         application.left_out,
     )

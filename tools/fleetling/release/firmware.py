@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from esp_idf_defs import AppDescription, ChipId, ImageHeader, PartitionTable
 
 from fleetling.errors import FleetlingError
 
-__all__ = ["Firmware", "read_firmware"]
+__all__ = ["Firmware", "image_length", "read_firmware"]
 
 # Where the download begins in flash, by chip: 0x1000 on ESP32 and S2, 0x2000 on P4 and C5, else 0.
 _STARTS = (0x1000, 0x0, 0x2000)
@@ -48,6 +48,8 @@ class Firmware:
         secure_version: the anti-rollback counter of the descriptor.
         elf_sha256: of the build, in hex.
         built: date and time of the build, or "".
+        bootloader: of a download, exactly its image; b"" where the file was an app image.
+        bootloader_at: where in flash a download begins.
     """
 
     image: bytes
@@ -59,6 +61,8 @@ class Firmware:
     secure_version: int
     elf_sha256: str
     built: str
+    bootloader: bytes = field(default=b"", compare=False)
+    bootloader_at: int = field(default=0, compare=False)
 
     @property
     def sha256(self) -> str:
@@ -90,7 +94,7 @@ def read_firmware(data: bytes) -> Firmware:
     Raises:
         FleetlingError: there is none, or it is damaged.
     """
-    image = _bare_or_contained(data)
+    image, contained = _bare_or_contained(data)
     chip = _header(image).chip_id
     assert isinstance(chip, ChipId)
     try:
@@ -108,27 +112,46 @@ def read_firmware(data: bytes) -> Firmware:
         secure_version=description.secure_version,
         elf_sha256=description.elf_sha256.hex(),
         built=description.compiled or "",
+        bootloader=data[: _image_length(data, 0)] if contained else b"",
+        bootloader_at=contained.flash_start if contained else 0,
     )
 
 
-def _bare_or_contained(data: bytes) -> bytes:
+def image_length(data: bytes) -> int:
+    """Bytes of the image at the start of `data`, with checksum and hash checked.
+
+    Raises:
+        FleetlingError: there is none, or it is damaged.
+    """
+    return _image_length(data, 0)
+
+
+@dataclass(frozen=True)
+class _Download:
+    """Where a download begins in flash, and where its app begins in the file."""
+
+    flash_start: int
+    app: int
+
+
+def _bare_or_contained(data: bytes) -> tuple[bytes, _Download | None]:
     """The app image: the file itself, or the one that the partition table in it points at."""
-    start = _app_start(data)
-    if start is not None:
-        if start >= len(data):
+    found = _download(data)
+    if found is not None:
+        if found.app >= len(data):
             raise FleetlingError("The file ends before its app image.", "Download it again.")
-        return data[start : start + _signed_length(data, start)]
+        return data[found.app : found.app + _signed_length(data, found.app)], found
     length = _signed_length(data, 0)
     if length != len(data):
         raise FleetlingError(
             f"The file has {len(data) - length:,} bytes after its app image.",
             "Give a MicroPython .bin as downloaded, or an app image (micropython.bin).",
         )
-    return data
+    return data, None
 
 
-def _app_start(data: bytes) -> int | None:
-    """Where the app begins in a download, by the partition table in it; None in an app image."""
+def _download(data: bytes) -> _Download | None:
+    """What the partition table in a download says; None in an app image."""
     for start in _STARTS:
         at = _TABLE - start
         if data[at : at + 2] != _TABLE_MAGIC or not _is_bootloader(data, at):
@@ -140,7 +163,7 @@ def _app_start(data: bytes) -> int | None:
         apps = sorted(entry.offset for entry in table if entry.type == 0)
         if not apps:
             raise FleetlingError("The file's partition table has no app.")
-        return int(apps[0]) - start
+        return _Download(start, int(apps[0]) - start)
     return None
 
 

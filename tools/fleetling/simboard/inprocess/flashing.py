@@ -22,15 +22,14 @@ Nvs = Mapping[str, Mapping[str, bytes | int]]
 
 def new_flash(image: bytes | None, files: Mapping[str, bytes] | None, nvs: Nvs | None) -> Any:
     """A `Flash` with these contents; without an image, the official partition table and a small
-    app in ota_0. `files` format the vfs partition, when there are any or no image is given."""
+    app in ota_0. An image larger than 4 MB makes a larger chip. `files` format the vfs partition, when there are any or no image is given."""
     parts = chip_module("flash")
-    store = parts.MemoryStore(FLASH_SIZE)
-    flash = parts.Flash(store, FLASH_SIZE)
+    size = max(FLASH_SIZE, len(image or b""))
+    store = parts.MemoryStore(size)
+    flash = parts.Flash(store, size)
     if image is None:
         chip_module("stock").furnish(flash)
     else:
-        if len(image) > FLASH_SIZE:
-            raise ValueError(f"the image is larger than the flash: {len(image)} bytes")
         store.write(0, image)
     table = chip_module("table")
     entries = table.parse(flash)
@@ -41,7 +40,7 @@ def new_flash(image: bytes | None, files: Mapping[str, bytes] | None, nvs: Nvs |
         littlefs.image(flash, vfs[2], vfs[3], dict(files or {}))
     if nvs:
         _store(flash, table.find(entries, "nvs"), nvs)
-    return parts.Flash(store, FLASH_SIZE)
+    return parts.Flash(store, size)
 
 
 def _store(flash: Any, region: Any, nvs: Nvs) -> None:

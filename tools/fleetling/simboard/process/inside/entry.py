@@ -104,7 +104,8 @@ def _load(name, default):
 
 def _make(control, cause):
     options = _load("options.json", {})
-    flash = Flash(FileStore(FOLDER + "/flash.bin", _FLASH_SIZE), _FLASH_SIZE)
+    size = max(_FLASH_SIZE, os.stat(FOLDER + "/flash.bin")[6])
+    flash = Flash(FileStore(FOLDER + "/flash.bin", size), size)
     try:
         rtc = open(FOLDER + "/rtc.bin", "r+b")
         saved = rtc.read()

@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "Watch a small fleet on this machine do its main job.",
     "device": "List, show, tag, revoke devices; let one enrol again.",
     "events": "What boards have told: starts, crashes, alerts, resets.",
+    "flash": "Put all that a board needs on its flash: one board, or a batch.",
     "group": "Group devices by rules, to set them together.",
     "hub": "Serve the fleet: sign certificates, keep settings where they belong.",
     "init": "Make a fleet: its authorities, keys and settings.",

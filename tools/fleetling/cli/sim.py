@@ -10,6 +10,7 @@ import rich_click as click
 from fleetling.application import read_application
 from fleetling.cli.console import output
 from fleetling.errors import FleetlingError
+from fleetling.home import write_private
 from fleetling.image.flash import build_flash, first_files
 from fleetling.simboard.chip import stock
 from fleetling.simboard.process.board import AccessPoint
@@ -37,21 +38,32 @@ def command() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="An application's folder: app.py, settings.json, and what they need.",
 )
-def new(folder: Path, bare: bool, nvs: Path | None, app: Path | None) -> None:
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A whole flash instead, as `fleetling flash --image` writes it.",
+)
+def new(folder: Path, bare: bool, nvs: Path | None, app: Path | None, image: Path | None) -> None:
     """Make a board in FOLDER: flash with the agent on it."""
+    if image is not None and (bare or nvs or app):
+        raise FleetlingError("--image is a whole flash", "Leave --bare, --nvs and --app out.")
     if (folder / "flash.bin").exists():
         raise FleetlingError(
             f"{folder} already holds a board", "Choose another folder, or remove this one first."
         )
     own = read_application(app)[0] if app else {}
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0", own)
+    flash = image.read_bytes() if image else _flash(bare, nvs, own)
+    write_private(folder / "flash.bin", flash)
+    output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
+
+
+def _flash(bare: bool, nvs: Path | None, app: dict[str, bytes]) -> bytes:
+    files = {"boot.py": b"# boot.py\n"} if bare else first_files("0", app)
     blank = b"\xff" * NVS_SIZE
-    image = build_flash(
+    return build_flash(
         firmware=stock.build_app(), nvs=nvs.read_bytes() if nvs else blank, files=files
     )
-    (folder / "flash.bin").write_bytes(image)
-    output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
 
 
 @command.command()

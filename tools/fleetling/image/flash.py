@@ -7,6 +7,7 @@ and laid side by side in a file, so that both hold the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -53,6 +54,11 @@ class Region:
     @property
     def end(self) -> int:
         return self.offset + len(self.data)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes without padding, in hex."""
+        return hashlib.sha256(self.data[: self.used]).hexdigest()
 
 
 @dataclass(frozen=True)

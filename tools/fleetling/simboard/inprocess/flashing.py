@@ -22,7 +22,8 @@ Nvs = Mapping[str, Mapping[str, bytes | int]]
 
 def new_flash(image: bytes | None, files: Mapping[str, bytes] | None, nvs: Nvs | None) -> Any:
     """A `Flash` with these contents; without an image, the official partition table and a small
-    app in ota_0. An image larger than 4 MB makes a larger chip. `files` format the vfs partition, when there are any or no image is given."""
+    app in ota_0. An image of more than 4 MB makes a larger chip. `files` format the vfs partition,
+    when there are any or no image is given."""
     parts = chip_module("flash")
     size = max(FLASH_SIZE, len(image or b""))
     store = parts.MemoryStore(size)

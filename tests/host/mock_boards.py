@@ -12,10 +12,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from esp32_mock_bootloader import protocol, registers, server
+from serial.urlhandler import protocol_socket
 
 from fleetling.image.flash import TABLE_AT
 from fleetling.simboard.chip import stock
@@ -123,7 +125,7 @@ class Port:
                 continue
             self.connections += 1
             _here.board = board
-            cable = server.BootloaderConnection(sock=_Cable(sock, board))  # type: ignore[arg-type]
+            cable = server.BootloaderConnection(sock=_Cable(sock, board))
             server.handle_client(
                 cable, self._stop, board.chip, exit_on_disconnect=True, flash=board.flash
             )
@@ -142,13 +144,18 @@ def mock_rom() -> Iterator[Callable[..., Port]]:
         return own[addr] if addr in own else int(plain(addr, chip))
 
     patch.setattr(server, "_read_reg_value_for_chip", answer)
+    # The mock's stub waits 50 ms for the acknowledgement of what was read; too short for pyserial,
+    # which takes a socket's bytes one by one.
+    patch.setattr(server, "_CLIENT_RECV_TIMEOUT", 5.0)
+    # pyserial rests 0.3 s after it has closed a socket.
+    patch.setattr(protocol_socket, "time", SimpleNamespace(sleep=lambda seconds: None))
     spi = server.SpiPeripheralMock.read_reg
 
     def flash_id(self: Any, addr: int) -> int:
         value = int(spi(self, addr))
         if value == protocol.MOCK_FLASH_ID:
-            log2 = (_here.board.megabytes << 20).bit_length() - 1
-            return value & 0xFFFF | log2 << 16
+            log2: int = (_here.board.megabytes << 20).bit_length() - 1
+            return int(value & 0xFFFF | log2 << 16)
         return value
 
     patch.setattr(server.SpiPeripheralMock, "read_reg", flash_id)

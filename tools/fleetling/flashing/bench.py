@@ -74,7 +74,7 @@ class Bench:
                 )
             start = board.chip.bootloader_at
             check_kept_bootloader(board.read(start, TABLE_AT - start), self.recipe.chip, layout)
-        return layout, standing_of(board.read, layout)
+        return layout, standing_of(board, layout)
 
     def _check_chip(self, chip: Chip) -> None:
         if chip.locked:

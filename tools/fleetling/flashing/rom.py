@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from serial import SerialException
 
@@ -35,6 +35,11 @@ except ImportError as e:
 __all__ = ["Rom", "connect"]
 
 ROM_BAUD = 115200
+PORT = "Is it the right port, free, and yours to use? `fleetling ports` lists them."
+BOARD = (
+    "Is the board powered, on a cable that carries data? If it does not go into its loader by "
+    "itself, hold BOOT, press and release RESET, then let go of BOOT."
+)
 log = logging.getLogger("fleetling.flash")
 _MARKUP = re.compile(r"\[/?[a-z ]+\]")
 
@@ -97,16 +102,9 @@ def _explained(port: str) -> Iterator[None]:
         yield
     except FatalError as e:
         said = str(e).splitlines()[0].strip().rstrip(".")
-        raise NoBoard(
-            f"{port}: {said}",
-            "Is the board powered, on a cable that carries data? If it does not go into its "
-            "loader by itself, hold BOOT, press and release RESET, then let go of BOOT.",
-        ) from e
+        raise NoBoard(f"{port}: {said}", PORT if "Could not open" in said else BOARD) from e
     except (SerialException, OSError) as e:
-        raise NoBoard(
-            f"{port} cannot be used: {e}",
-            "Is it the right port, free, and yours to use? `fleetling ports` lists them.",
-        ) from e
+        raise NoBoard(f"{port} cannot be used: {e}", PORT) from e
 
 
 def connect(
@@ -183,7 +181,7 @@ class Rom:
         self.chip = chip
         self._esp = esp
 
-    def __enter__(self) -> Rom:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -102,11 +102,18 @@ class Port:
         self.connections = 0
         self._after = after
         self._stop = threading.Event()
+        self._busy = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._listening.settimeout(0.05)
         self.url = f"socket://127.0.0.1:{self._listening.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    def put(self, board: Board | None) -> Board | None:
+        """Puts a board on when nobody is talking to the one that is; returns that one."""
+        with self._busy:
+            before, self.board = self.board, board
+        return before
 
     def close(self) -> None:
         self._stop.set()
@@ -119,18 +126,22 @@ class Port:
                 sock, _ = self._listening.accept()
             except TimeoutError:
                 continue
-            board = self.board
-            if board is None:
-                sock.close()
-                continue
-            self.connections += 1
-            _here.board = board
-            cable = server.BootloaderConnection(sock=_Cable(sock, board))
-            server.handle_client(
-                cable, self._stop, board.chip, exit_on_disconnect=True, flash=board.flash
-            )
-            if self._after is not None:
-                self.board = self._after(board)
+            with self._busy:
+                self._talk(sock)
+
+    def _talk(self, sock: socket.socket) -> None:
+        board = self.board
+        if board is None:
+            sock.close()
+            return
+        self.connections += 1
+        _here.board = board
+        cable = server.BootloaderConnection(sock=_Cable(sock, board))
+        server.handle_client(
+            cable, self._stop, board.chip, exit_on_disconnect=True, flash=board.flash
+        )
+        if self._after is not None:
+            self.board = self._after(board)
 
 
 @pytest.fixture(scope="module")

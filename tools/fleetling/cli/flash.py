@@ -12,7 +12,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from fleetling import device, home
-from fleetling.cli import flash_batch
 from fleetling.cli.console import errors, output
 from fleetling.cli.options import chosen_port, home_option
 from fleetling.errors import FleetlingError
@@ -155,6 +154,8 @@ def command(
     if table is not None:
         if dry_run:
             raise FleetlingError("A batch has no plan of its own", "Give one id to --dry-run.")
+        from fleetling.cli import flash_batch
+
         flash_batch.run(
             bench,
             place,

@@ -156,6 +156,19 @@ def test_a_finished_board_is_known_and_one_too_many_gets_nothing(
     assert "No id is left" in news[-1].text and made.missing() == ["pump-2"]
 
 
+def test_a_board_that_started_before_it_was_noted_is_done(mock_rom: Ports, tmp_path: Path) -> None:
+    board = Board(1)
+    bench, news = make_bench(tmp_path), []  # type: tuple[Bench, list[News]]
+    bench.ledger.take(board.mac_text, "esp32", names(1))
+    enrolled = nvs(fl_factory={"id": b"pump-1"}, fl_id={"ident0": b"key"})
+    board.flash.data[NVS] = enrolled
+    before = bytes(board.flash.data)
+    made = batch(bench, names(1), news)
+    made.run([mock_rom(board).url])
+    assert kinds(news) == ["already"] and made.missing() == []
+    assert bytes(board.flash.data) == before
+
+
 def test_a_bug_in_one_thread_ends_all_and_is_seen(mock_rom: Ports, tmp_path: Path) -> None:
     def tell(news: News) -> None:
         raise ZeroDivisionError

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from esp32_mock_bootloader import server
 from mock_boards import Board, Port, download, mock_rom
 from test_flash_plan import nvs
 
@@ -169,6 +170,21 @@ def test_a_locked_chip(
     board = Board()
     board.burnt[register] = value
     refused(make_bench(tmp_path), mock_rom(board), words)
+
+
+def test_a_chip_in_secure_download_mode(
+    mock_rom: Ports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = server.handle_get_security_info
+
+    def answer(session: object) -> bytes:
+        frame = bytearray(plain(session))
+        frame[9] |= 0x04  # the lowest byte of the flags
+        return bytes(frame)
+
+    monkeypatch.setattr(server, "handle_get_security_info", answer)
+    bench = make_bench(tmp_path, "esp32s3")
+    refused(bench, mock_rom(Board(1, "esp32s3")), "secure download mode")
 
 
 def test_a_board_that_is_enrolled_or_somebody_elses(mock_rom: Ports, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def _flash_one(bench: Bench, board: Rom, device_id: str, *, dry_run: bool, after
         wrote = _write(bench, board, plan, wanting)
     except KeyboardInterrupt:
         errors.print(
-            f"{device_id} is half written, and does not start. Run the same command again.",
+            f"{device_id} may be half written; then it does not start. Run this command again.",
             highlight=False,
         )
         raise

@@ -96,9 +96,13 @@ def run(
         )
         try:
             batch.run(ports)
-        finally:
+        except KeyboardInterrupt:
             with suppress(FleetlingError):
                 _labels(batch, out, label_text)
+            if batch.missing():
+                errors.print(_missing(batch, batch.missing()), highlight=False, soft_wrap=True)
+                errors.print("Run the same command again to go on.", highlight=False)
+            raise
     _labels(batch, out, label_text)
     missing = batch.missing()
     output.print(f"{len(orders) - len(missing)} of {len(orders)} are done.", highlight=False)
@@ -115,7 +119,7 @@ def _labels(batch: Batch, out: Path | None, label_text: str) -> None:
 
 def _missing(batch: Batch, missing: list[str]) -> str:
     begun = [entry for entry in batch.entries() if not entry.flashed]
-    text = f"{len(missing)} boards are not done"
+    text = f"{len(missing)} of {len(batch.ids)} boards are not done"
     if begun:
         named = ", ".join(f"{entry.device_id} ({entry.mac})" for entry in begun[:8])
         text += f"; begun, and waiting for their boards: {named}"

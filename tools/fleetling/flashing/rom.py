@@ -41,22 +41,15 @@ BOARD = (
     "itself, hold BOOT, press and release RESET, then let go of BOOT."
 )
 log = logging.getLogger("fleetling.flash")
+_here = threading.local()
 _MARKUP = re.compile(r"\[/?[a-z ]+\]")
 
 
 class _Listener(TemplateLogger):  # type: ignore[misc]  # esptool has no types
-    """esptool's logger: words to `logging`, progress to the thread's own watcher."""
+    """esptool's logger: words to `logging`, progress to the thread's own watcher.
 
-    def __init__(self) -> None:
-        self._here = threading.local()
-
-    @contextmanager
-    def watched(self, watch: Watch | None) -> Iterator[None]:
-        self._here.watch = watch
-        try:
-            yield
-        finally:
-            self._here.watch = None
+    It has no state, since esptool 5.0 takes over its class and not the object.
+    """
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         text = _MARKUP.sub("", " ".join(map(str, args))).strip()
@@ -83,7 +76,7 @@ class _Listener(TemplateLogger):  # type: ignore[misc]  # esptool has no types
         suffix: str = "",
         bar_length: int = 30,
     ) -> None:
-        watch = getattr(self._here, "watch", None)
+        watch = getattr(_here, "watch", None)
         if watch is not None:
             watch(cur_iter, total_iters)
 
@@ -91,8 +84,16 @@ class _Listener(TemplateLogger):  # type: ignore[misc]  # esptool has no types
         pass
 
 
-_listener = _Listener()
-esptool_log.set_logger(_listener)
+esptool_log.set_logger(_Listener())
+
+
+@contextmanager
+def _watched(watch: Watch | None) -> Iterator[None]:
+    _here.watch = watch
+    try:
+        yield
+    finally:
+        _here.watch = None
 
 
 @contextmanager
@@ -137,7 +138,8 @@ def connect(
 def _ready(port: str, esp: Any, baud: int, stub: bool) -> Rom:
     with _explained(port):
         locked = _locked(esp)
-        mac = ":".join(f"{byte:02x}" for byte in esp.read_mac("BASE_MAC"))
+        # In secure download mode it does not even tell its MAC.
+        mac = "" if esp.secure_download_mode else _mac(esp)
         name = esp.CHIP_NAME.lower().replace("-", "")
         if not locked:
             if stub:
@@ -154,6 +156,10 @@ def _ready(port: str, esp: Any, baud: int, stub: bool) -> Rom:
     # board. Here a lost connection ends it, and the whole is done again.
     esp.WRITE_FLASH_ATTEMPTS = 1
     return Rom(port, esp, Chip(name, mac, size, esp.BOOTLOADER_FLASH_OFFSET, locked))
+
+
+def _mac(esp: Any) -> str:
+    return ":".join(f"{byte:02x}" for byte in esp.read_mac("BASE_MAC"))
 
 
 def _locked(esp: Any) -> list[str]:
@@ -205,7 +211,7 @@ class Rom:
         Args:
             watch: is called with (done, total), in bytes of what flies.
         """
-        with _explained(self.port), _listener.watched(watch):
+        with _explained(self.port), _watched(watch):
             esptool.write_flash(self._esp, [(offset, data)])
 
     def erase(self, offset: int, size: int) -> None:

@@ -80,7 +80,7 @@ def test_a_board_is_flashed_and_flashed_again(
         "the identity of pump-1",
         "bootloader, set to 4 MB",
         "MicroPython v1.25.0 for esp32",
-        "cannot be told",
+        "Rollback cannot be told",
         "pump-1 is on the board, verified",
     ):
         assert words in done.output

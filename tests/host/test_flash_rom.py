@@ -247,6 +247,7 @@ def cut(bench: Bench, port: Port, after: int) -> bool:
 CUTS = 12  # in the suite; as many as one likes, each takes half a second
 
 
+@pytest.mark.slow
 def test_a_cut_anywhere_leaves_a_board_that_does_not_start_and_a_repeat_ends_right(
     mock_rom: Ports, tmp_path: Path
 ) -> None:

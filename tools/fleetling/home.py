@@ -5,6 +5,7 @@
     secrets/           keys and certificates, for their owner alone (0700, files 0600)
     boards/<id>/       what `fleetling provision` made for a board
     broker/            mosquitto's files
+    flashed.jsonl      which identity is on which board; only ever grows
     hub.db             the hub's database, unless another one is configured
 
 Keys that sign for the whole fleet are encrypted with a passphrase; those that a service needs to

@@ -140,20 +140,24 @@ def command(
         raise FleetlingError("Which board?", "Give its id, or a file of ids with --csv.")
     if layout != "auto" and layout not in layout_names():
         choose_layout(layout, None)
+    if table is not None and image is not None:
+        raise FleetlingError("An image is one board's", "Give an id, without --csv.")
+    if table is not None and dry_run:
+        raise FleetlingError("A batch has no plan of its own", "Give one id to --dry-run.")
+    if table is None and len(ports) > 1:
+        raise FleetlingError("One board is on one port", "Several ports are for --csv.")
     place = home.find(folder)
+    if device_id is not None:
+        read_identity(place.boards, device_id)
     made = _recipe(firmware, bootloader, app, app_version)
     bench = Bench(made, Ledger(place.folder / NAME), place.boards, layout, erase, force)
-    if image is not None:
-        if device_id is None:
-            raise FleetlingError("An image is one board's", "Give an id, without --csv.")
+    if device_id is not None and image is not None:
         _write_image(bench, device_id, image)
         return
     from fleetling.flashing.rom import connect
 
     link = partial(connect, baud=baud, before=before, stub=not no_stub)
     if table is not None:
-        if dry_run:
-            raise FleetlingError("A batch has no plan of its own", "Give one id to --dry-run.")
         from fleetling.cli import flash_batch
 
         flash_batch.run(
@@ -170,9 +174,6 @@ def command(
         )
         return
     assert device_id is not None
-    if len(ports) > 1:
-        raise FleetlingError("One board is on one port", "Several ports are for --csv.")
-    read_identity(place.boards, device_id)  # before the board is reset
     port = chosen_port(ports[0] if ports else None)
     with link(port) as board:
         _flash_one(bench, board, device_id, dry_run=dry_run, after=after)
@@ -198,9 +199,10 @@ def _write_image(bench: Bench, device_id: str, path: Path) -> None:
     _show(bench.recipe, plan, None)
     write_private(path, plan.image())
     output.print(
-        f"{path} is the flash of {device_id}, {plan.layout.size >> 20} MB from offset 0. It holds "
-        "its secrets: for one board, and nobody else's eyes.",
+        f"{path} is the flash of {device_id}, {plan.layout.size >> 20} MB from offset 0, with its "
+        "secrets: it is for one board.",
         highlight=False,
+        soft_wrap=True,
     )
     if plan.keeps_bootloader:
         errors.print("It has no bootloader: the firmware came without one.", highlight=False)
@@ -288,8 +290,7 @@ def _show(recipe: Recipe, plan: Plan, wanting: list[Region] | None) -> None:
         output.print("The board's own bootloader stays.", highlight=False)
     if recipe.rolls_back is None:
         output.print(
-            "Whether the bootloader takes a bad update back cannot be told from its bytes. "
-            "MicroPython's official builds do.",
+            "Rollback cannot be told from a bootloader's bytes; the official ones have it.",
             highlight=False,
         )
 

@@ -36,6 +36,7 @@ class _Screen:
     def __init__(self, shown: Progress, ports: Sequence[str]) -> None:
         self._shown = shown
         self._lock = threading.Lock()
+        self._waited: set[str] = set()
         self._tasks: dict[str, TaskID] = {
             port: shown.add_task(f"{port}: waits for a board", total=None) for port in ports
         }
@@ -43,6 +44,11 @@ class _Screen:
     def tell(self, news: News) -> None:
         with self._lock:
             task = self._tasks[news.port]
+            if news.kind == "waiting":
+                if news.port not in self._waited:
+                    self._waited.add(news.port)
+                    errors.print(f"No board yet. {news.text}", highlight=False, soft_wrap=True)
+                return
             if news.kind in ("start", "progress"):
                 words = f"{news.port}: {news.device_id} {news.text}"
                 self._shown.update(task, description=words, completed=news.done, total=news.total)

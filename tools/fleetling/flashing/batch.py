@@ -23,7 +23,8 @@ from fleetling.image.flash import Layout, Region
 __all__ = ["Batch", "Connect", "News", "Tell"]
 
 # The kinds of news.
-START, PROGRESS, DONE, ALREADY, REFUSED, LOST = (
+WAITING, START, PROGRESS, DONE, ALREADY, REFUSED, LOST = (
+    "waiting",
     "start",
     "progress",
     "done",
@@ -38,8 +39,8 @@ class News:
     """Something happened on a port.
 
     Attributes:
-        kind: "start", "progress", "done", "already", "refused" or "lost".
-        text: why, where it was refused or lost; the region, in progress.
+        kind: "waiting", "start", "progress", "done", "already", "refused" or "lost".
+        text: why, where it waits, was refused or lost; the region, in progress.
         done, total: bytes, in progress.
     """
 
@@ -138,14 +139,18 @@ class Batch:
     def _work(self, port: str) -> None:
         seen = ""
         since = time.monotonic()
+        waits = False
         while not self._stop.is_set() and self.missing():
             try:
                 with self._connect(port) as board:
+                    waits = False
                     if board.chip.mac != seen:
                         self._one(port, board)
                         seen, since = board.chip.mac, time.monotonic()
-            except NoBoard:
-                pass
+            except NoBoard as e:
+                if not waits:
+                    self._tell(News(port, WAITING, text=e.message))
+                waits = True
             if time.monotonic() - since > self._patience_s:
                 return
             if self.missing():

@@ -141,6 +141,7 @@ def test_an_image_is_the_boards_bytes_and_simboard_takes_it(
         (("pump-1", "--firmware", "fleetling.toml"), "not an ESP-IDF image"),
         (("--csv", "firmware.bin", "--image", "x.bin"), "one board's"),
         (("--csv", "firmware.bin", "--dry-run"), "no plan of its own"),
+        (("pump-1", "--label-text", "{secret}"), "{mac}"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_what_to_do(

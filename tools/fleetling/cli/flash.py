@@ -146,6 +146,7 @@ def command(
         raise FleetlingError("A batch has no plan of its own", "Give one id to --dry-run.")
     if table is None and len(ports) > 1:
         raise FleetlingError("One board is on one port", "Several ports are for --csv.")
+    labels.check_template(label_text)
     place = home.find(folder)
     if device_id is not None:
         read_identity(place.boards, device_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from fleetling.errors import FleetlingError
 from fleetling.flashing.ledger import Entry
 
-__all__ = ["COLUMNS", "draw", "label_text", "write_labels"]
+__all__ = ["COLUMNS", "check_template", "draw", "label_text", "write_labels"]
 
 COLUMNS = ("id", "mac", "chip", "date", "qr")
 
@@ -38,6 +38,15 @@ def label_text(template: str, entry: Entry) -> str:
         raise FleetlingError(
             f"{template!r} is no text for labels", "Use {id}, {mac}, {chip} and {date}."
         ) from e
+
+
+def check_template(template: str) -> None:
+    """Refuses a template before any board is flashed.
+
+    Raises:
+        FleetlingError: it names what no label has.
+    """
+    label_text(template, Entry("id", "mac", "chip", "bound", "flashed"))
 
 
 def write_labels(path: Path, entries: Iterable[Entry], template: str = "{id}") -> None:

@@ -157,11 +157,14 @@ class Recipe:
 def choose_layout(name: str, size: int | None) -> Layout:
     """The layout of that name; "auto" is the largest that a flash of `size` bytes holds.
 
+    Those with room for the keys of an encrypted NVS are for firmware that makes use of it; they
+    are taken by name alone.
+
     Raises:
         FleetlingError: there is none, or it does not fit.
     """
     if name == "auto":
-        made = [read_layout(each) for each in layout_names()]
+        made = [layout for layout in map(read_layout, layout_names()) if not layout.has_keys]
         fitting = made[:1] if size is None else [each for each in made if each.size <= size]
         if not fitting:
             raise FleetlingError(

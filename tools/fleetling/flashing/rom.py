@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The chip's own loader, through esptool's public API: the one module that imports esptool.
+"""The chip's own loader, through esptool's public API. Only this and efuse.py import esptool.
 
 Everything that esptool says goes to `logging`, and its progress to whoever watches, by thread, so
 that several boards are flashed at once.

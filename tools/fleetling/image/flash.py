@@ -33,7 +33,8 @@ __all__ = [
 SECTOR = 0x1000
 TABLE_AT = 0x8000
 SMALLEST = 0x100000
-APPS, DATA, OTADATA = 0, 1, 0
+APPS, DATA = 0, 1
+OTADATA, NVS_KEYS = 0, 4
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Layout:
         while size < max(entry.offset + entry.size for entry in self.table):
             size *= 2
         return size
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it has room for the keys of an encrypted NVS."""
+        return any((entry.type, entry.subtype) == (DATA, NVS_KEYS) for entry in self.table)
 
     @property
     def slot(self) -> int:
@@ -143,7 +149,7 @@ def flash_regions(
     """The regions of a new board, in the order of their offsets.
 
     otadata and the head of every later slot are blank in it: the first slot runs, and nothing that
-    stood there before can.
+    stood there before can. So are keys of an NVS, which is plain here.
 
     Args:
         firmware: the app image for the first slot.
@@ -172,7 +178,7 @@ def flash_regions(
         if entry.type == APPS:
             contents[entry.name] = b"\xff" * SECTOR if image is None else image
             image = None
-        elif (entry.type, entry.subtype) == (DATA, OTADATA):
+        elif entry.type == DATA and entry.subtype in (OTADATA, NVS_KEYS):
             contents[entry.name] = b"\xff" * entry.size
     made += [layout.region(label, data) for label, data in contents.items()]
     return sorted(made, key=lambda region: region.offset)

@@ -19,6 +19,7 @@ from fleetling.release.firmware import image_length, read_firmware
 from fleetling.simboard.chip import nvs_format, stock
 from fleetling.simboard.chip.flash import Flash, MemoryStore
 from fleetling.simboard.chip.nvs import Nvs
+from fleetling.simboard.inprocess import Board as VirtualBoard
 
 FILES = {"main.py": b"print('hello')\n"}
 IDENTITY = b"\x01" * 0x3000
@@ -247,6 +248,16 @@ def test_the_nvs_is_looked_for_where_either_table_has_it() -> None:
     half = bytearray(b"\xff" * 0x400000)
     half[0x9000:0xD000] = nvs(fl_factory={"id": b"pump-2"})
     assert standing_of(InMemory(half), layout).device_id == "pump-2"
+
+
+@pytest.mark.parametrize("name", ["4mb", "16mb"])
+def test_a_simulated_board_of_any_size_boots_it(name: str) -> None:
+    told = b"import esp, os\nprint(esp.flash_size(), os.statvfs('/')[2])\n"
+    made = Recipe(recipe().firmware, {"main.py": told}).plan(read_layout(name), "pump-1", b"")
+    with VirtualBoard(made.image()) as board:
+        board.boot(1)
+        size, blocks = map(int, board.console.split())
+    assert (size, blocks * SECTOR) == (made.layout.size, made.layout.table["vfs"].size)
 
 
 def test_join_is_blank_between_regions() -> None:

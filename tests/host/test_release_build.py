@@ -250,7 +250,7 @@ def test_layouts_are_tables_that_the_chip_takes() -> None:
     assert build.slot_size("8mb") >= 0x280000
     with pytest.raises(FleetlingError) as refused:
         build.slot_size("2mb")
-    layouts = "16mb, 16mb-keys, 4mb, 4mb-keys, 8mb, 8mb-keys"
+    layouts = "4mb, 4mb-keys, 8mb, 8mb-keys, 16mb, 16mb-keys"
     assert refused.value.hint == f"Those that there are: {layouts}."
 
 

@@ -22,7 +22,7 @@ from serial.urlhandler import protocol_socket
 from fleetling.image.flash import TABLE_AT
 from fleetling.simboard.chip import stock
 
-__all__ = ["BOOTLOADER", "Board", "Port", "download", "mock_rom"]
+__all__ = ["BOOTLOADER", "Board", "Port", "download", "mock_rom", "on_pty"]
 
 TABLE = slice(TABLE_AT, TABLE_AT + 0x1000)
 CHIP_IDS = {"esp32": 0, "esp32s3": 9, "esp32c3": 5}
@@ -142,6 +142,22 @@ class Port:
         )
         if self._after is not None:
             self.board = self._after(board)
+
+
+def on_pty(board: Board) -> str:
+    """A board on a pseudo-terminal, for one client; the path of its port."""
+    transport = server.PtyMasterTransport.create(track_disconnect=True)
+    path = str(transport.client_path)
+
+    def serve() -> None:
+        _here.board = board
+        cable = server.BootloaderConnection(pty=transport)
+        server.handle_client(
+            cable, threading.Event(), board.chip, exit_on_disconnect=True, flash=board.flash
+        )
+
+    threading.Thread(target=serve, daemon=True).start()
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from esp32_mock_bootloader import server
-from mock_boards import Board, Port, download, mock_rom
+from mock_boards import Board, Port, download, mock_rom, on_pty
 from test_flash_plan import nvs
 
 from fleetling.demo.virtual import START, VirtualFleet
@@ -112,6 +112,14 @@ def test_erase_leaves_nothing_else(mock_rom: Ports, tmp_path: Path) -> None:
     assert bytes(board.flash.data) == whole(bench)
     with pytest.raises(FleetlingError, match="ROM cannot erase"):
         flash(bench, port, stub=False)
+
+
+def test_over_a_terminal_with_its_reset_lines_asked_for(mock_rom: Ports, tmp_path: Path) -> None:
+    board, bench = Board(), make_bench(tmp_path)
+    with connect(on_pty(board)) as rom:
+        assert bench.flash(rom, bench.plan(rom, "pump-1"))
+        rom.reset()
+    assert bytes(board.flash.data) == whole(bench)
 
 
 def test_a_larger_flash_gets_the_larger_layout(mock_rom: Ports, tmp_path: Path) -> None:

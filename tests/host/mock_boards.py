@@ -115,6 +115,11 @@ class Port:
             before, self.board = self.board, board
         return before
 
+    def settle(self) -> None:
+        """Waits until the board has noticed that its client is gone."""
+        with self._busy:
+            pass
+
     def close(self) -> None:
         self._stop.set()
         self._thread.join()

@@ -46,7 +46,8 @@ class Belt:
     def __init__(self, boards: Iterable[Board], ledger: Path | None = None) -> None:
         self.waiting = deque(boards)
         self._ledger = ledger
-        self.done: dict[str, str] = {}
+        self._done: dict[str, str] = {}
+        self._ports: list[Port] = []
         self._lock = threading.Lock()
 
     def next(self, board: Board | None) -> Board | None:
@@ -56,8 +57,8 @@ class Belt:
                 return board
             if board is not None:
                 assert board.starts
-                assert board.mac_text not in self.done
-                self.done[board.mac_text] = read_standing(bytes(board.flash.data[NVS])).device_id
+                assert board.mac_text not in self._done
+                self._done[board.mac_text] = read_standing(bytes(board.flash.data[NVS])).device_id
                 board.flash.data = bytearray()
             return self.waiting.popleft() if self.waiting else None
 
@@ -68,7 +69,15 @@ class Belt:
         return entry is not None and bool(entry.flashed)
 
     def ports(self, mock_rom: Ports, count: int) -> list[Port]:
-        return [mock_rom(self.next(None), after=self.next) for _ in range(count)]
+        self._ports = [mock_rom(self.next(None), after=self.next) for _ in range(count)]
+        return self._ports
+
+    @property
+    def done(self) -> dict[str, str]:
+        """The identity on each finished board, by its MAC."""
+        for port in self._ports:
+            port.settle()
+        return self._done
 
 
 def batch(bench: Bench, ids: list[str], news: list[News] | None = None) -> Batch:
@@ -130,7 +139,9 @@ def test_boards_that_are_refused_cost_no_id(mock_rom: Ports, tmp_path: Path) -> 
 
     news: list[News] = []
     made = batch(make_bench(tmp_path), names(1), news)
-    made.run([mock_rom(wrong, after=after).url])
+    port = mock_rom(wrong, after=after)
+    made.run([port.url])
+    port.settle()
     assert kinds(news) == ["refused", "refused", "done"]
     texts = [each.text for each in news if each.kind == "refused"]
     assert "for esp32, the board is an esp32s3" in texts[0] and "heater-9" in texts[1]

@@ -222,6 +222,15 @@ def test_an_id_that_is_not_provisioned(mock_rom: Ports, tmp_path: Path) -> None:
     refused(make_bench(tmp_path), mock_rom(Board()), "not provisioned", "pump-9")
 
 
+def test_an_identity_in_another_boards_folder(mock_rom: Ports, tmp_path: Path) -> None:
+    bench, port = make_bench(tmp_path), mock_rom(Board())
+    place = bench.boards / "pump-2/nvs.bin"
+    place.write_bytes((bench.boards / "pump-1/nvs.bin").read_bytes())
+    refused(bench, port, "holds the identity of pump-1, not of pump-2", "pump-2")
+    place.write_bytes(b"\xff" * 0x4000)
+    refused(bench, port, "identity of nobody", "pump-2")
+
+
 def test_nothing_on_the_port(mock_rom: Ports, tmp_path: Path) -> None:
     with pytest.raises(NoBoard, match="socket://"):
         flash(make_bench(tmp_path), mock_rom(None))

@@ -15,7 +15,7 @@ from fleetling.errors import FleetlingError
 from fleetling.flashing.board import Chip, Loader
 from fleetling.flashing.ledger import Ledger
 from fleetling.flashing.plan import Plan, Recipe, check_kept_bootloader, choose_layout
-from fleetling.flashing.standing import Standing, standing_of
+from fleetling.flashing.standing import Standing, read_standing, standing_of
 from fleetling.flashing.writing import Progress, differing, write_plan
 from fleetling.image.flash import TABLE_AT, Layout, Region
 
@@ -26,15 +26,23 @@ def read_identity(boards: Path, device_id: str) -> bytes:
     """The NVS image that `fleetling provision` made.
 
     Raises:
-        FleetlingError: it did not.
+        FleetlingError: it did not, or the file is another board's.
     """
+    path = boards / device_id / "nvs.bin"
     try:
-        return (boards / device_id / "nvs.bin").read_bytes()
+        data = path.read_bytes()
     except OSError as e:
         raise FleetlingError(
-            f"{device_id} is not provisioned: {boards / device_id}/nvs.bin cannot be read",
+            f"{device_id} is not provisioned: {path} cannot be read",
             f"First: fleetling provision {device_id}",
         ) from e
+    found = read_standing(data).device_id
+    if found != device_id:
+        raise FleetlingError(
+            f"{path} holds the identity of {found or 'nobody'}, not of {device_id}",
+            f"Make it anew: fleetling provision --again {device_id}",
+        )
+    return data
 
 
 @dataclass

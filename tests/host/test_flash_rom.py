@@ -75,6 +75,9 @@ def test_a_board_gets_the_bytes_of_its_image(
     port, bench = mock_rom(board), make_bench(tmp_path, chip)
     assert flash(bench, port, stub=stub)
     assert complete(bench, board) and board.starts
+    # Nothing old starts: no choice of a slot, no image in the other one.
+    assert set(board.flash.data[0xD000:0xF000]) == {0xFF}
+    assert set(board.flash.data[0x190000:0x191000]) == {0xFF}
     entry = bench.ledger.of("pump-1")
     assert entry is not None and (entry.mac, entry.chip) == (board.mac_text, chip)
     assert entry.flashed

@@ -8,7 +8,7 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
-.PHONY: help test quick board lint format demo bench clean
+.PHONY: help test quick board mutations faults lint format demo bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,12 @@ quick: $(STAMP)  ## The tests that take no more than a minute
 board: $(STAMP)  ## The tests of tests/board on a real board: make board PORT=/dev/ttyUSB0
 	@test -n "$(PORT)" || { echo "Say which board: make board PORT=/dev/ttyUSB0"; exit 2; }
 	$(BIN)/python -m pytest tests/board --board $(PORT) $(ARGS)
+
+mutations: $(STAMP)  ## Seed faults in a copy of the product; the tests have to catch each
+	$(BIN)/python tests/mutate.py
+
+faults: $(STAMP)  ## Write docs/faults.md anew: what is shown, and how much was tried
+	$(BIN)/python tests/faults.py
 
 lint: $(STAMP)  ## Formatting, types, and what device code may use
 	$(BIN)/ruff format --check .

@@ -9,16 +9,37 @@ there before a test is therefore frozen.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 # pytest takes whatever path it is given for one of tests: an outside suite that is told of
 # `tests/conformance/tuf-client` reads this file too, without our folders on its path.
 pytest_plugins = ["postgresql"] if find_spec("postgresql") else []
 
 _file: Path | None = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-case", action="store_true", help="the tables and sweeps that are thinned, whole"
+    )
+    parser.addoption("--tried", action="store_true", help="print how much each test has tried")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """For tests/faults.py: `record_property("tried", n)` says more than that it was one case."""
+    if not config.getoption("--tried"):
+        return
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and not report.nodeid.endswith("[micropython]"):
+            counts[report.nodeid.split("[")[0]] += dict(report.user_properties).get("tried", 1)
+    for node, count in sorted(counts.items()):
+        terminalreporter.write_line(f"tried {node} {count}")
 
 
 @pytest.hookimpl(tryfirst=True)

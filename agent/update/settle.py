@@ -42,6 +42,10 @@ def settle(runtime):
         if state != "trial":
             kept["state"] = "trial"
             record.save(kept)
+            if image and not firmware.on_trial(running):
+                # The way back is boot.py's and the agent's alone.
+                runtime.log.warning("update", "the bootloader has no rollback")
+                runtime.events.add("no-rollback")
         return "trial"
     _returned(runtime, kept, state)
     return ""

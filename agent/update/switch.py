@@ -104,6 +104,7 @@ def _keep_way_back(state, app):
 
 def revert(runtime, kept, code):
     """Back to what ran before: the record says why, then the slots are set back, and a reset."""
+    again = kept["state"] == "reverting"  # a reset alone did not bring the old one back
     kept["state"] = "reverting"
     if code:
         kept["code"] = code
@@ -115,7 +116,7 @@ def revert(runtime, kept, code):
         keep = 0
     if image:
         running, other = firmware.slots()
-        if running.number == image["place"] and not firmware.on_trial(running):
+        if running.number == image["place"] and (again or not firmware.on_trial(running)):
             other.choose()  # a bootloader without rollback, or a firmware that is confirmed
     runtime.state.set_int(slotword.KEY, slotword.pack(keep))
     runtime.supervisor.record.bad = 0

@@ -210,9 +210,9 @@ class Job:
     async def _wait(self, seconds, why, error=None):
         live = self.wing.live
         await self.show(live["state"] if live else "assigned", 0, 0, why, error)
-        until = self.runtime.board.uptime_s() + seconds
-        while self.runtime.board.uptime_s() < until:
+        while seconds > 0:
             await self._task.sleep(min(_STEP_S, seconds))
+            seconds -= _STEP_S
             if self.wing.order is not self.order:
                 raise Changed()
 

@@ -28,12 +28,17 @@ for folder in (ROOT, HERE, SIMBOARD, SIMBOARD / "shims"):
         sys.path.insert(0, str(folder))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    asyncio.run(pyfuncitem.obj())
-    return True
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    counted = sys.modules["support"].counted if "support" in sys.modules else []
+    del counted[:]
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        run = pyfuncitem.obj
+        pyfuncitem.obj = lambda: asyncio.run(run())
+    result = yield
+    if counted:
+        pyfuncitem.user_properties.append(("tried", sum(counted)))
+    return result
 
 
 class OnMicroPython(pytest.File):

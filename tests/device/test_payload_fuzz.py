@@ -5,6 +5,7 @@ Whatever comes: the image, or Refused; no other exception, no place outside of b
 """
 
 import payload_maker as make
+from support import tried
 
 from agent.update.payload.reader import Reader
 
@@ -54,6 +55,7 @@ def small_delta():
 
 async def test_random_bytes_are_refused():
     random = make.Random(1)
+    tried(CASES)
     for seed in range(CASES):
         payload = random.bytes(88 + random.below(40))
         assert await survives(payload, b"x" * 5000, b"", seed) is not None
@@ -64,6 +66,7 @@ async def test_damage_anywhere_is_refused():
     good = make.join([make.frame(piece) for piece in pieces], image, base)
     assert await survives(good, image, base, "good") is None
     random = make.Random(2)
+    tried(CASES)
     for seed in range(CASES):
         bad = damaged(random, good)
         if bad != good:
@@ -75,6 +78,7 @@ async def test_damage_under_the_headers_checksum_does_no_harm():
     base, image, pieces = small_delta()
     frames = b"".join([make.frame(piece) for piece in pieces])
     random = make.Random(3)
+    tried(CASES)
     for seed in range(CASES):
         # Sizes and hashes stay: the signed metadata has them, and open() compares.
         other = {"window": random.below(17), "sectors": random.below(6), "kind": random.below(3)}
@@ -88,6 +92,7 @@ async def test_damage_under_the_frames_checksum_does_no_harm():
     packed = [make.squeeze(piece) for piece in pieces]
     random = make.Random(4)
     codes = set()
+    tried(CASES)
     for seed in range(CASES):
         which = random.below(len(pieces))
         bad = damaged(random, packed[which])
@@ -105,6 +110,7 @@ async def test_damage_inside_the_patch_does_no_harm():
     stored = [make.frame(piece, piece) for piece in pieces]
     random = make.Random(5)
     codes = set()
+    tried(CASES * 2)
     for seed in range(CASES * 2):
         which = random.below(len(pieces))
         bad = damaged(random, pieces[which])

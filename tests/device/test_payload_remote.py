@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 import payload_maker as make
 from http_server import Server, answer, refused
+from support import tried
 
 from agent.errors import LinkError
 from agent.link.http import Http
@@ -173,3 +174,4 @@ async def test_a_drop_at_every_byte_costs_one_frame_at_most():
                 drops += 1
         assert world.same() and drops == (first < len(payload)), first
         assert server.sent <= len(payload) + longest, first
+    tried(len(payload) + 1)

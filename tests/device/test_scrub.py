@@ -7,7 +7,7 @@ import sys
 from chip import nvs_format as nf
 from chip import stock
 from chip.flash import CUT_AFTER, CUT_BEFORE, SKIP, PowerCut
-from support import raises
+from support import raises, tried
 
 from agent import ondemand
 from agent.errors import StorageError
@@ -150,6 +150,33 @@ def test_a_cut_at_and_in_each_operation_loses_nothing_and_is_made_good():
             with OnChip(chip) as scrub:
                 scrub.nvs()
             assert CANARY not in image(chip, NVS, PAGES * 4096), (number, way)
+    tried(count * 4)
+
+
+def test_a_cut_while_a_block_is_zeroed_leaves_its_mark_for_the_next_time():
+    chip = stock.new_chip()
+    chip.flash.erase(VFS, 4096)
+    chip.flash.program(VFS, SECRET + bytes(2000) + CANARY)
+    start = chip.flash.store.clone()
+    first = chip.flash.operations
+    with OnChip(chip) as scrub:
+        scrub.files()
+    count = chip.flash.operations - first
+    assert count > 16
+    for number in range(count):
+        chip.flash.store = start.clone()
+        chip.power_on(1)
+        at = chip.flash.operations + number
+        chip.flash.hook = lambda kind, addr, data, n, at=at: CUT_BEFORE if n == at else None
+        with OnChip(chip) as scrub:
+            raises(PowerCut, scrub.files)
+        chip.flash.hook = None
+        chip.flash.revive()
+        chip.power_on(1)
+        with OnChip(chip) as scrub:
+            scrub.files()
+        assert image(chip, VFS, 4096) == bytes(4096), number
+    tried(count)
 
 
 def test_flash_that_takes_nothing_is_noticed():

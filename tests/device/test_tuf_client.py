@@ -4,7 +4,7 @@
 import json
 from hashlib import sha256
 
-from support import raises, raises_async
+from support import raises, raises_async, tried
 from tuf_world import EXPIRES, NOW, TOP, Store, World
 
 from agent.errors import AgentError, LinkError, Refused, StorageError
@@ -240,6 +240,7 @@ async def test_a_cut_at_each_change_of_a_file_is_old_or_new_and_goes_on():
             await world.client(store).refresh()
             assert store.files == new
     assert cuts == 12
+    tried(cuts)
 
 
 async def test_stored_files_that_were_damaged_are_fetched_again():

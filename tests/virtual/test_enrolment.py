@@ -98,7 +98,7 @@ def test_the_key_is_nowhere_but_in_its_own_flash(fleet: VirtualFleet) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", [None, -1, 1, b"\x55\x12\x9a"])
 def test_a_cut_at_every_operation_of_the_first_boot_ends_with_one_identity(
-    fleet: VirtualFleet, torn: int | bytes | None
+    fleet: VirtualFleet, torn: int | bytes | None, record_property: Any
 ) -> None:
     with fleet.board(fleet.unproven()) as board:
         fresh = board.snapshot()
@@ -123,6 +123,7 @@ def test_a_cut_at_every_operation_of_the_first_boot_ends_with_one_identity(
             assert len(private_scalars(board)) == 1, operation
             board.power_cycle()
     assert cuts > 60
+    record_property("tried", cuts)
 
 
 def test_a_silent_hub_is_waited_for(fleet: VirtualFleet) -> None:

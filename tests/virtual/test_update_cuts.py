@@ -119,7 +119,7 @@ class Case:
         assert self.state("slot") >> 2 == 0 and not world.events("safe-mode"), case
 
 
-def sweep(case: Case, torn: int | bytes | None, capsys: Any) -> None:
+def sweep(case: Case, torn: int | bytes | None, capsys: Any) -> int:
     cuts = 0
     for number in case.operations():
         case.cut(number, torn)
@@ -127,37 +127,38 @@ def sweep(case: Case, torn: int | bytes | None, capsys: Any) -> None:
     with capsys.disabled():
         print(f" {cuts} of {len(case.where)} operations cut ({torn!r})", end="")  # noqa: T201
     assert cuts > 60
+    return cuts
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", TORN[3:])
-def test_an_application(torn: int | bytes | None, capsys: Any) -> None:
+def test_an_application(torn: int | bytes | None, record_property: Any, capsys: Any) -> None:
     case = Case(
         lambda world: [world.add_app("1.1.0", security=1)], old="1.0.0 ota_0", new="1.1.0 ota_0"
     )
-    sweep(case, torn, capsys)
+    record_property("tried", sweep(case, torn, capsys))
     assert case.state("sec_app") == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", TORN[::3])
-def test_a_firmware(torn: int | bytes | None, capsys: Any) -> None:
+def test_a_firmware(torn: int | bytes | None, record_property: Any, capsys: Any) -> None:
     case = Case(
         lambda world: [world.add_firmware("1.1.0", security=1)],
         old="1.0.0 ota_0",
         new="1.0.0 ota_1",
     )
-    sweep(case, torn, capsys)
+    record_property("tried", sweep(case, torn, capsys))
     assert case.state("sec_fw") == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", TORN[1:2])
-def test_both_together(torn: int | bytes | None, capsys: Any) -> None:
+def test_both_together(torn: int | bytes | None, record_property: Any, capsys: Any) -> None:
     def make(world: World) -> list[str]:
         one = world.add_app("1.1.0", app("both"), security=1)
         return [one, world.add_firmware("1.1.0", base=firmware("1.0.0"), security=1)]
 
     case = Case(make, old="1.0.0 ota_0", new="1.1.0 ota_1")
-    sweep(case, torn, capsys)
+    record_property("tried", sweep(case, torn, capsys))
     assert case.state("sec_app") == 1 and case.state("sec_fw") == 1

@@ -127,7 +127,8 @@ class World(VirtualFleet):
                 ),
             },
         )
-        return Board(flash, seed=1, net=self.net, air=self.air, unix=START, **options)
+        options = {"seed": 1, **options}
+        return Board(flash, net=self.net, air=self.air, unix=START, **options)
 
     # --- releases
 

@@ -12,7 +12,7 @@ from typing import Any
 from . import littlefs
 from .shim import chip_module
 
-__all__ = ["FLASH_SIZE", "Nvs", "new_flash", "read_files"]
+__all__ = ["FLASH_SIZE", "Nvs", "new_flash", "read_files", "write_file"]
 
 FLASH_SIZE = 0x400000
 
@@ -51,6 +51,16 @@ def _store(flash: Any, region: Any, nvs: Nvs) -> None:
         for key, value in values.items():
             kind = kinds.I32 if isinstance(value, int) else kinds.BLOB_V1
             opened.set(namespace, kind, key, value)
+
+
+def write_file(flash: Any, path: str, data: bytes) -> None:
+    """Writes one file onto the vfs partition of a board that is off."""
+    parts = chip_module("flash")
+    table = chip_module("table")
+    direct = parts.Flash(flash.store, flash.size)
+    vfs = table.find(table.parse(direct), "vfs")
+    direct.and_ranges = [(vfs[2], vfs[2] + vfs[3])]
+    littlefs.FileSystem(direct, vfs[2], vfs[3]).write_file(path, data)
 
 
 def read_files(flash: Any) -> dict[str, bytes]:

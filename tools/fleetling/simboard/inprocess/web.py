@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["FileServer"]
 
@@ -28,6 +28,8 @@ class FileServer:
         sent: bytes of bodies that went out.
         status: what every request is answered with instead, where it is set.
         ranges: whether it knows ranges.
+        instead: gives the pieces of a whole answer to a path, perhaps without end, which are sent
+            as they stand before the server hangs up; or None.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class FileServer:
         self.sent = 0
         self.status = 0
         self.ranges = True
+        self.instead: Callable[[str], Iterable[bytes] | None] = lambda path: None
 
     def _find(self, path: str) -> bytes | None:
         return self.files(path) if callable(self.files) else self.files.get(path)
@@ -53,13 +56,22 @@ class FileServer:
                 if found
             }
             self.requests.append(line.split(" ")[1].removeprefix("/"))
+            pieces = self.instead(self.requests[-1])
+            if pieces is not None:
+                await self._send(writer, pieces)
+                return
             status, extra, body = self._answer(self.requests[-1], headers)
             lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *extra]
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-            for at in range(0, len(body), _PIECE):
-                writer.write(body[at : at + _PIECE])
-                await writer.drain()
-                self.sent += len(body[at : at + _PIECE])
+            await self._send(
+                writer, (body[at : at + _PIECE] for at in range(0, len(body), _PIECE))
+            )
+
+    async def _send(self, writer: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            self.sent += len(piece)
 
     def _answer(self, path: str, headers: dict[str, str]) -> tuple[str, list[str], bytes]:
         body = self._find(path)

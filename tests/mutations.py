@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: MIT
+"""The seeded faults: a text of the product, what stands there instead, and who has to notice.
+
+A text occurs exactly once in its file (tests/host/test_mutations.py).
+`make mutations` seeds them (tests/mutate.py). The tests are the few that
+are there for the defence, not all that would fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTATIONS", "Mutation"]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`caught_by` are pytest's node ids; each of them alone has to fail."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    caught_by: tuple[str, ...]
+
+
+def _device(name: str) -> str:
+    return f"tests/device/test_{name.replace(' ', '::test_')}"
+
+
+def _virtual(name: str) -> str:
+    return f"tests/virtual/test_{name.replace(' ', '::test_')}"
+
+
+MUTATIONS = [
+    # --- storage
+    Mutation(
+        "a record's CRC is not looked at",
+        "agent/storage/records.py",
+        'if struct.unpack_from("<I", data, end)[0] != binascii.crc32(data[:end]):',
+        "if False:",
+        (_device("records.py every_single_bit_that_flips_is_noticed"),),
+    ),
+    Mutation(
+        "a save rewrites the copy that holds the value",
+        "agent/storage/records.py",
+        "self._keys[1 - best[0]]",
+        "self._keys[best[0]]",
+        (_device("records.py a_save_that_fails_or_is_torn_leaves_the_old_value"),),
+    ),
+    Mutation(
+        "the older of two copies is the value",
+        "agent/storage/records.py",
+        "newer(found[0], best[1])",
+        "not newer(found[0], best[1])",
+        (_device("records.py a_record_comes_back_as_it_was_packed"),),
+    ),
+    Mutation(
+        "a scrub takes values that live for dead ones",
+        "agent/storage/scrub.py",
+        "    if state == _WRITTEN:\n        return False\n",
+        "",
+        (_device("scrub.py dead_entries_of_nvs_are_zeroed_and_live_ones_stay"),),
+    ),
+    Mutation(
+        "a scrub does not read back",
+        "agent/storage/scrub.py",
+        "if view != memoryview(zeros)[:size]:",
+        "if False:",
+        (_device("scrub.py flash_that_takes_nothing_is_noticed"),),
+    ),
+    Mutation(
+        "a scrub zeroes a block's mark first (two writes swapped)",
+        "agent/storage/scrub.py",
+        "            _zero(part, number, len(SECRET), _BLOCK - len(SECRET))\n"
+        "            _zero(part, number, 0, len(SECRET))\n",
+        "            _zero(part, number, 0, len(SECRET))\n"
+        "            _zero(part, number, len(SECRET), _BLOCK - len(SECRET))\n",
+        (_device("scrub.py a_cut_while_a_block_is_zeroed_leaves_its_mark_for_the_next_time"),),
+    ),
+    # --- boot.py
+    Mutation(
+        "boot.py does not hash the files of a slot",
+        "boot.py",
+        "if left or binascii.hexlify(digest.digest()).decode() != wanted:",
+        "if left:",
+        (_virtual("update_trials.py a_slot_with_any_wrong_file_is_passed_over"),),
+    ),
+    Mutation(
+        "boot.py does not count the starts of a slot on trial",
+        "boot.py",
+        '_write(state, "slot", word + 16)',
+        "pass",
+        (_virtual("update_trials.py one_that_only_sleeps_is_ended_by_the_count_of_its_starts"),),
+    ),
+    Mutation(
+        "boot.py starts the new application with the old firmware",
+        "boot.py",
+        "    elif firmware == running:\n",
+        "    else:\n",
+        (_virtual("update_cuts.py both_together"),),
+    ),
+    Mutation(
+        "no crash loop ends in safe mode",
+        "boot.py",
+        "flags = _SAFE if bad >= _TOO_BAD and not trial else 0",
+        "flags = 0",
+        (
+            _virtual(
+                "application.py one_that_goes_on_failing_ends_in_safe_mode_and_the_board_stays"
+            ),
+        ),
+    ),
+    # --- watchdog
+    Mutation(
+        "the watchdog is fed whoever has checked in",
+        "agent/supervisor.py",
+        "if task.left_ms() < 0]",
+        "if False]",
+        (_device("supervisor.py a_starved_task_ends_in_a_reset_that_names_it"),),
+    ),
+    Mutation(
+        "the watchdog is fed from a timer: before anybody looks",
+        "agent/supervisor.py",
+        "            self._look()\n            board.feed_watchdog()\n",
+        "            board.feed_watchdog()\n            self._look()\n",
+        (_device("supervisor.py the_watchdog_is_not_fed_once_a_task_is_late"),),
+    ),
+    Mutation(
+        "a task that goes on raising is started for ever",
+        "agent/supervisor.py",
+        "if len(task.failures) > _MANY:",
+        "if False:",
+        (_device("supervisor.py a_task_that_goes_on_raising_ends_in_a_reset"),),
+    ),
+    # --- settings on trial
+    Mutation(
+        "risky settings are written before they are confirmed",
+        "agent/config/trial.py",
+        "    settings.trial = Trial(document, before, until)\n",
+        "    settings.trial = Trial(document, before, until)\n    stored.save(store, document)\n",
+        (_device("config_trial.py a_risky_change_is_in_force_but_not_on_flash"),),
+    ),
+    Mutation(
+        "settings that were undone are tried again for ever",
+        "agent/config/trial.py",
+        'if (document["e"], document["v"]) != (epoch, version):',
+        "if False:",
+        (
+            _device(
+                "config_trial.py undone_the_old_settings_are_back_and_the_document_is_not_tried"
+                "_again"
+            ),
+        ),
+    ),
+    Mutation(
+        "the mark goes before the confirmed settings are written (two writes swapped)",
+        "agent/config/trial.py",
+        "    stored.save(store, settings.trial.document)\n    settings.trial = None\n"
+        "    store.erase(_KEY)\n",
+        "    store.erase(_KEY)\n    settings.trial = None\n",
+        (_device("config_trial.py confirmed_it_stays"),),
+    ),
+    # --- updates
+    Mutation(
+        "the security floor is raised before the confirmation",
+        "agent/update/switch.py",
+        '    await leave(runtime.session, runtime.supervisor, "update", kept["id"])\n',
+        "    for kind, key in here.FLOORS:\n"
+        "        part = record.part(kept, kind)\n"
+        "        if part:\n"
+        '            runtime.state.set_int(key, part["security"])\n'
+        '    await leave(runtime.session, runtime.supervisor, "update", kept["id"])\n',
+        (_virtual("update_trials.py the_floor_moves_with_the_confirmation_and_not_before"),),
+    ),
+    Mutation(
+        "the security floor never moves",
+        "agent/update/switch.py",
+        'if part and part["security"] > state.get_int(key):',
+        "if False:",
+        (_virtual("update_attacks.py no_way_down_by_version_or_counter"),),
+    ),
+    Mutation(
+        "a trial is confirmed before the board is healthy",
+        "agent/update/trial.py",
+        "fine = steady and await _healthy(runtime)",
+        "fine = True",
+        (_virtual("update.py one_that_crashes_is_reverted_and_not_tried_again"),),
+    ),
+    Mutation(
+        "a trial is confirmed without the broker",
+        "agent/update/trial.py",
+        "if fine and runtime.session.connected():",
+        "if fine:",
+        (_virtual("update.py without_the_broker_a_trial_ends_but_nothing_is_condemned"),),
+    ),
+    Mutation(
+        "what failed is not remembered",
+        "agent/update/record.py",
+        'if one["sha256"] not in record["bad"]:',
+        "if False:",
+        (_virtual("update.py one_that_crashes_is_reverted_and_not_tried_again"),),
+    ),
+    Mutation(
+        "the counter has to be higher (<= for <)",
+        "agent/update/rules.py",
+        'offer["security"] < here["floors"][kind]:',
+        'offer["security"] <= here["floors"][kind]:',
+        (_virtual("update_attacks.py no_way_down_by_version_or_counter"),),
+    ),
+    Mutation(
+        "a lower version is taken",
+        "agent/update/rules.py",
+        'if known and version(offer["version"]) < _lenient(known):',
+        "if False:",
+        (_virtual("update_attacks.py no_way_down_by_version_or_counter"),),
+    ),
+    Mutation(
+        "the switch does not hash what is in flash",
+        "agent/update/switch.py",
+        "    if not good:\n",
+        "    if False:\n",
+        (_virtual("update_attacks.py flash_that_spoils_while_the_update_waits_is_found"),),
+    ),
+    Mutation(
+        "the slot that runs is written",
+        "agent/update/firmware.py",
+        "return Slot(running), Slot(other)",
+        "return Slot(running), Slot(running)",
+        (_virtual("update.py a_firmware"),),
+    ),
+    Mutation(
+        "the image of another chip is chosen",
+        "agent/update/install_firmware.py",
+        " or other.chip() != running.chip()",
+        "",
+        (_virtual("update_trials.py an_image_that_is_none_never_boots[another chip]"),),
+    ),
+    Mutation(
+        "an image may be larger than its slot",
+        "agent/update/install_firmware.py",
+        'if whole["size"] > other.size:',
+        "if False:",
+        (_virtual("update_trials.py an_image_that_is_none_never_boots[larger than the slot]"),),
+    ),
+    Mutation(
+        "a trial that lost its power is tried for ever",
+        "agent/update/settle.py",
+        'elif kept["n"] < _TRIES:',
+        "elif True:",
+        (
+            _virtual(
+                "update_trials.py a_trial_that_loses_its_power_is_tried_again_three_times_in_all"
+                "[3]"
+            ),
+        ),
+    ),
+    Mutation(
+        "without rollback in the bootloader the firmware stays",
+        "agent/update/switch.py",
+        " and (again or not firmware.on_trial(running)):",
+        " and False:",
+        (
+            _virtual(
+                "update_trials.py whatever_otadata_says_a_signed_image_runs_and_it_comes_to_an_end"
+                "[reverting-False]"
+            ),
+        ),
+    ),
+    # --- payload and resume
+    Mutation(
+        "two versions of a file are spliced",
+        "agent/update/payload/remote.py",
+        "if self.validator and self.validator != found and (found or start == 0):",
+        "if False:",
+        (_device("payload_remote.py a_changed_file_is_never_spliced"),),
+    ),
+    Mutation(
+        "a range is taken from wherever it starts",
+        "agent/update/payload/remote.py",
+        "if start != offset:",
+        "if False:",
+        (_device("payload_remote.py a_range_that_was_not_asked_for_is_refused"),),
+    ),
+    Mutation(
+        "a frame's CRC is not looked at",
+        "agent/update/payload/reader.py",
+        "if found != crc:",
+        "if False:",
+        (_device("payload_reader.py each_frame_field_is_checked"),),
+    ),
+    Mutation(
+        "a payload need not be the signed one",
+        "agent/update/payload/reader.py",
+        " or found.sha256 != sha256:",
+        ":",
+        (_device("payload_reader.py nothing_is_written_for_what_the_signature_does_not_name"),),
+    ),
+    Mutation(
+        "a delta is applied to any base",
+        "agent/update/payload/reader.py",
+        "self._patch is None or found.base_sha256 != base_sha256",
+        "self._patch is None",
+        (_virtual("update_trials.py a_delta_from_something_else_gives_way_to_the_whole"),),
+    ),
+    Mutation(
+        "it is resumed with the state of another payload",
+        "agent/update/payload/reader.py",
+        "ok = crc == known.crc and frame",
+        "ok = frame",
+        (_device("payload_reader.py a_state_of_another_payload_is_refused"),),
+    ),
+    # --- TUF
+    Mutation(
+        "metadata that expires this very second is fresh",
+        "agent/update/tuf/trust.py",
+        "if self.now >= role.expires:",
+        "if self.now > role.expires:",
+        (_device("tuf_client.py expiry_is_the_very_second"),),
+    ),
+    Mutation(
+        "one key under two ids counts twice",
+        "agent/update/tuf/trust.py",
+        "counted.add(material)",
+        "counted.add(key_id)",
+        (_device("tuf_client.py thresholds_count_keys"),),
+    ),
+    Mutation(
+        "an older timestamp is taken",
+        "agent/update/tuf/trust.py",
+        "if new.version < old.version or ",
+        "if ",
+        (_device("tuf_client.py versions_do_not_go_back"),),
+    ),
+    Mutation(
+        "a new root need not be signed by the old one's keys",
+        "agent/update/tuf/trust.py",
+        '            yield from require(message, old.roles["root"], "root")\n',
+        "            pass\n",
+        (_device("tuf_client.py a_root_needs_the_old_and_the_new_keys"),),
+    ),
+    Mutation(
+        "metadata may be of any length",
+        "agent/update/tuf/metadata.py",
+        "if len(data) > longest:",
+        "if False:",
+        (_device("tuf_client.py too_much_data_is_refused"),),
+    ),
+    Mutation(
+        "the first root need not have the provisioned hash",
+        "agent/update/tuf/client.py",
+        "if sha256(data).digest() != digest:",
+        "if False:",
+        (_device("tuf_client.py the_first_root_is_the_provisioned_one"),),
+    ),
+    Mutation(
+        "what withdrawn keys signed still counts",
+        "agent/update/tuf/client.py",
+        "if trusted.rotated:",
+        "if False:",
+        (_device("tuf_client.py withdrawn_keys_take_their_versions_along"),),
+    ),
+    # --- http
+    Mutation(
+        "a redirect leads anywhere",
+        "agent/link/http.py",
+        "if here[2] != there[2] or not known:",
+        "if False:",
+        (
+            _device("http_client.py redirects_stay_with_the_same_trust"),
+            _virtual("update_network.py a_redirect_from_https_to_http_is_not_followed"),
+        ),
+    ),
+    Mutation(
+        "the cap of a file is ignored",
+        "agent/link/http.py",
+        "if len(out) + count > limit:",
+        "if False:",
+        (_device("http_client.py nothing_is_endless"),),
+    ),
+    Mutation(
+        "a slow server is waited for",
+        "agent/link/http.py",
+        "if self._got * 1000 < self._least * self._waited:",
+        "if False:",
+        (_device("http_client.py the_slow_are_left"),),
+    ),
+    # --- identity
+    Mutation(
+        "a key is used before it is kept",
+        "agent/identity/enrol.py",
+        "        vault.set_next(KEYED, key)\n",
+        "",
+        (_virtual("enrolment.py a_key_that_was_made_is_kept_before_it_is_used"),),
+    ),
+    Mutation(
+        "a certificate is stored unchecked",
+        "agent/identity/enrol.py",
+        "    await finish_async("
+        "x509.check_steps(certificate, own.ca, point, own.name, now), pause)\n",
+        "",
+        (_virtual("enrolment.py a_wrong_certificate_is_not_stored"),),
+    ),
+    Mutation(
+        "the answer to another request is taken",
+        "agent/identity/enrol.py",
+        'if answer.get("request") == tag:',
+        "if True:",
+        (_virtual("enrolment.py an_answer_to_another_request_is_waited_past"),),
+    ),
+    # --- commands
+    Mutation(
+        "a command that reset the board is carried out again",
+        "agent/commands.py",
+        '[last["detail"]] if last.get("why") == "command" else []',
+        "[]",
+        (_device("commands.py a_reboot_replies_first_and_happens_once_across_the_reset"),),
+    ),
+    Mutation(
+        "a signature with r or s out of range is looked at",
+        "agent/crypto/p256.py",
+        "    if not (0 < r < N and 0 < s < N):\n        return False\n    try:\n"
+        "        table = yield from _table_steps(point)\n",
+        "    try:\n        table = yield from _table_steps(point)\n",
+        (_device("crypto_p256.py r_and_s_out_of_range"),),
+    ),
+]

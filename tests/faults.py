@@ -59,8 +59,8 @@ ROWS = [
     row(
         "P-2",
         "cut while it goes back",
-        "the same",
-        missing="cuts at each operation of a reversal",
+        "the old, byte exact; no floor has moved",
+        "virtual/update_cuts a_reversal",
     ),
     row(
         "P-3",

@@ -25,11 +25,11 @@ class Mutation:
 
 
 def _device(name: str) -> str:
-    return f"tests/device/test_{name.replace(' ', '::test_')}"
+    return f"tests/device/test_{name.replace(' ', '::test_', 1)}"
 
 
 def _virtual(name: str) -> str:
-    return f"tests/virtual/test_{name.replace(' ', '::test_')}"
+    return f"tests/virtual/test_{name.replace(' ', '::test_', 1)}"
 
 
 MUTATIONS = [

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """NVS after a power cut before, after and inside every flash operation of a change."""
 
+import support
 from chip import nvs_format as nf
 from chip.flash import CUT_AFTER, CUT_BEFORE, Flash, MemoryStore, PowerCut
 from chip.nvs import Nvs
@@ -57,6 +58,7 @@ def sweep(prepare, change, check):
             assert not nvs.was_erased
             check(nvs, flash, (i, way))
             tried += 1
+    support.tried(tried)
     return tried
 
 

@@ -5,6 +5,7 @@ on the real format of NVS; once on a fresh partition, once where the change has 
 
 import json
 
+import support
 from chip import nvs_format as nf
 from chip.flash import CUT_AFTER, CUT_BEFORE, Flash, MemoryStore, PowerCut
 from chip.nvs import Nvs as Partition
@@ -150,3 +151,4 @@ def test_a_cut_in_any_operation_leaves_the_old_settings_or_the_new_ones():
             assert len(seen) == len(allowed), (act, seen)
             total += tries
     assert total > 200, total
+    support.tried(total)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 import os
 
-from support import FakeNvs, quiet_log
+from support import FakeNvs, quiet_log, tried
 
 from agent.identity.vault import ENROLLED, KEYED, REQUESTED, Vault
 from agent.storage import files, records
@@ -90,6 +90,7 @@ def test_a_cut_anywhere_in_the_promotion_ends_with_one_identity():
                 again.promote()
             assert again.proven() == (KEY, CERTIFICATE) and again.next() is None
     assert cuts >= 6
+    tried(cuts)
 
 
 def test_a_renewal_leaves_the_old_identity_until_the_new_one_is_proven():

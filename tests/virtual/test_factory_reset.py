@@ -342,9 +342,11 @@ CUTS += [(level, torn) for level in ("config", "app") for torn in (None, b"\x33\
 @pytest.mark.slow
 @pytest.mark.parametrize(("level", "torn"), CUTS)
 def test_a_cut_at_every_operation_ends_with_the_whole_reset(
-    fleet: VirtualFleet, level: str, torn: int | bytes | None
+    fleet: VirtualFleet, level: str, torn: int | bytes | None, record_property: Any
 ) -> None:
-    assert sweep(fleet, level, torn) > 20
+    cuts = sweep(fleet, level, torn)
+    assert cuts > 20
+    record_property("tried", cuts)
 
 
 @pytest.mark.slow

@@ -151,7 +151,7 @@ def settled(fleet: VirtualFleet, board: Board) -> tuple[Any, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("torn", [None, -1, 1])
 def test_a_cut_at_every_operation_of_a_change_is_old_or_new(
-    fleet: VirtualFleet, torn: int | None
+    fleet: VirtualFleet, torn: int | None, record_property: Any
 ) -> None:
     with fleet.board() as board:
         board.boot(BOOT_S)
@@ -173,6 +173,7 @@ def test_a_cut_at_every_operation_of_a_change_is_old_or_new(
             assert pair in (("old", "old"), ("new", "new")), (operation, pair)
             assert fleet.documents("dev/online")[-1]["online"] is True, operation
         assert last - first > 10
+        record_property("tried", last - first)
 
 
 SCHEMA = {

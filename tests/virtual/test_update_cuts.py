@@ -8,8 +8,10 @@ the case that repeats it: (operation, torn).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 import pytest
 from update_world import World, app, firmware, run_until
@@ -162,3 +164,50 @@ def test_both_together(torn: int | bytes | None, record_property: Any, capsys: A
     case = Case(make, old="1.0.0 ota_0", new="1.1.0 ota_1")
     record_property("tried", sweep(case, torn, capsys))
     assert case.state("sec_app") == 1 and case.state("sec_fw") == 1
+
+
+def bad(body: str) -> Callable[[World], list[str]]:
+    """An application that fails on trial, with a firmware, so that both have to go back."""
+    return lambda world: [
+        world.add_app("1.1.0", app("bad", body), security=1),
+        world.add_firmware("1.1.0", base=firmware("1.0.0"), security=1),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rollback", [True, False])
+@pytest.mark.parametrize("torn", [None, -1, 1])
+def test_a_reversal(torn: int | None, rollback: bool, request: Any, record_property: Any) -> None:
+    """From the first start on trial: whatever is cut, the old comes back, and nothing moves."""
+    world = World()
+    targets = bad("raise ValueError('no')")(world)
+    world.publish()
+    with world.board_of(image=firmware("1.0.0"), rollback=rollback) as board:
+        board.boot(BOOT_S)
+        world.assign(*targets)
+        assert run_until(board, END_S, lambda: "app says bad" in board.console)
+        start = board.snapshot()
+        first = board.flash.operations
+        assert run_until(board, END_S, lambda: world.reported("reverted"))
+        last = board.flash.operations
+        step = 1 if request.config.getoption("--every-case") else 9
+        numbers = range(first + crc32(f"{torn}{rollback}".encode()) % step, last, step)
+        for number in numbers:
+            board.restore(start)
+            world.seen.clear()
+            board.cut_at(number, torn)
+            assert run_until(board, END_S, lambda: world.reported("reverted")), (
+                number - first,
+                world.states(),
+                board.console[-2000:],
+            )
+            board.flash.hook = None
+            birth = world.documents("up/birth")[-1]
+            assert (birth["app"], birth["partition"]) == ("1.0.0", "ota_0"), number - first
+            record = json.loads(board.files()["/fl/update"])
+            assert record["state"] == "reverted", (number - first, record)
+            state = Nvs(Flash(board.flash.store.clone()), NVS[0], NVS[1] - NVS[0])
+            floors = [state.get("fl_state", I32, key) for key in ("sec_app", "sec_fw")]
+            assert not any(floors) and state.get("fl_state", I32, "slot") >> 2 == 0
+        assert last - first > 8
+        record_property("tried", len(numbers))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The faults and attacks that the suite shows to be survived: docs/faults.md is made of this.
 
-    python tests/faults.py          runs the tests named here, and writes the document
-    python tests/faults.py --text   writes it with the counts that it has
+    python tests/faults.py [WORD ...]   runs the tests named here (those whose id has one of the
+                                        words), and writes the document
+    python tests/faults.py --text       writes it with the counts that it has
 
 A row is kept when its tests pass; that they fail without the defence is for tests/mutations.py to
 show. Counts are those of the last run: a test's parameters, times what it says that it tried.
@@ -19,11 +20,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ROOT", "ROWS", "Row", "counts_of", "names_in", "render", "write"]
+__all__ = [
+    "DOCUMENT",
+    "ROOT",
+    "ROWS",
+    "Row",
+    "counts_of",
+    "mutations_of",
+    "names_in",
+    "node_of",
+    "render",
+    "write",
+]
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/faults.md"
-NOT_YET = "not shown yet"
 GROUPS = {
     "P": "Power and flash",
     "U": "What is in an update",
@@ -451,6 +462,7 @@ ROWS = [
         "reboot in every state of an update",
         "its chain of states, and the report",
         "virtual/update_cuts both_together",
+        "virtual/update_trials an_application_never_runs_without_its_firmware",
         "virtual/update_trials whatever_otadata_says_a_signed_image_runs_and_it_comes_to_an_end",
         missing="the exact chain for each state",
     ),
@@ -599,13 +611,14 @@ def names_in(file: Path) -> set[str]:
 
 def counts_of(document: str) -> dict[str, int]:
     """What the document says of how much each test tried."""
-    found = re.findall(r"^\| \S+ \| .* \| `(\S+)` \| ([\d,]+) \|$", document, re.MULTILINE)
+    found = re.findall(r"^\|.*\| `(\S+)` \| ([\d,]+) \|$", document, re.MULTILINE)
     return {node: int(count.replace(",", "")) for node, count in found}
 
 
-def measured() -> dict[str, int]:
-    """Runs the tests that are named here; what each tried, by its node id."""
+def measured(words: list[str]) -> dict[str, int]:
+    """Runs tests that are named here; what each tried, by its node id."""
     nodes = sorted({node_of(test) for row in ROWS for test in row.tests})
+    nodes = [node for node in nodes if not words or any(word in node for word in words)]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "3", "--dist", "loadfile"]
     done = subprocess.run(
         [*command, "--tried", *nodes], cwd=ROOT, capture_output=True, text=True, check=False
@@ -632,28 +645,28 @@ def _head() -> Iterator[str]:
     yield "Each row is a promise. It is kept when its tests pass, and when they fail without the"
     yield "defence; for the most important ones the mutations at the end show the latter."
     yield f"{len(kept)} of {len(ROWS)} rows are kept in full. The others say what is missing."
-    yield "The last column is how many cases or cut points a test tries in one run of the suite;"
-    yield "sweeps that the suite thins out are whole with `pytest --every-case`."
+    yield "The last column is how many cases or cut points a test tries in one run of the suite"
+    yield "(?: not counted yet); sweeps that it thins are whole with `pytest --every-case`."
 
 
 def _tables(counts: dict[str, int]) -> Iterator[str]:
     for letter, title in GROUPS.items():
         yield ""
         yield f"## {letter}. {title}"
+        yield ""
+        yield "| | fault | what is shown | test | tried |"
+        yield "|---|---|---|---|---:|"
         for one in ROWS:
             if not one.id.startswith(letter + "-"):
                 continue
-            yield ""
-            yield f"**{one.id}: {one.fault}.** Shown: {one.shown}."
-            if one.missing:
-                yield f"**Not shown yet: {one.missing}.**"
-            if one.tests:
-                yield ""
-                yield "| row | test | tried |"
-                yield "|---|---|---:|"
+            left = f"{one.id} | {one.fault} | {one.shown}"
             for test in one.tests:
                 node = node_of(test)
-                yield f"| {one.id} | `{node}` | {counts.get(node, 1):,} |"
+                count = f"{counts[node]:,}" if node in counts else "?"
+                yield f"| {left} | `{node}` | {count} |"
+                left = " | |"
+            if one.missing:
+                yield f"| {left} | **not shown yet: {one.missing}** | |"
     yield ""
 
 
@@ -682,12 +695,14 @@ def mutations_of(document: str) -> str:
     return "## Mutations\n" + rest if found else ""
 
 
-def write(*, run: bool = False, mutations: bool = False) -> None:
-    """Writes the document; what is not measured anew stays as it was."""
+def write(*, words: list[str] | None = None, mutations: bool = False) -> None:
+    """Writes the document; what is not measured anew (`words`: by which tests) stays as it was."""
     before = DOCUMENT.read_text() if DOCUMENT.exists() else ""
-    counts = measured() if run else counts_of(before)
+    counts = counts_of(before)
+    if words is not None:
+        counts |= measured(words)
     DOCUMENT.write_text(render(counts, mutations_table() if mutations else mutations_of(before)))
 
 
 if __name__ == "__main__":
-    write(run="--text" not in sys.argv)
+    write(words=None if "--text" in sys.argv else sys.argv[1:])

@@ -98,7 +98,7 @@ MUTATIONS = [
         "boot.py",
         "    elif firmware == running:\n",
         "    else:\n",
-        (_virtual("update_cuts.py both_together"),),
+        (_virtual("update_trials.py an_application_never_runs_without_its_firmware"),),
     ),
     Mutation(
         "no crash loop ends in safe mode",

@@ -314,3 +314,18 @@ def test_a_second_update_waits_for_the_first(world: World) -> None:
         assert run_until(board, WAIT_S, lambda: len(world.events("update")) == 2)
         assert world.events("update")[1]["firmware"] == "1.2.0"
         assert world.documents("up/birth")[-1]["partition"] == "ota_0"
+
+
+def test_an_application_never_runs_without_its_firmware(world: World) -> None:
+    """The bootloader goes back after a loss of power: in the same life, boot.py does too."""
+    one, two = world.add_app("1.1.0"), world.add_firmware("1.1.0")
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.assign(one, two)
+        for _ in range(2):
+            assert run_until(board, WAIT_S, lambda: world.reported("trial")), world.states()
+            board.power_cycle()
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), world.states()
+        births = {(b["app"], b["partition"]) for b in world.documents("up/birth")}
+        assert births == {("1.0.0", "ota_0"), ("1.1.0", "ota_1")}

@@ -53,7 +53,7 @@ MUTATIONS = [
         "agent/storage/records.py",
         "newer(found[0], best[1])",
         "not newer(found[0], best[1])",
-        (_device("records.py a_record_comes_back_as_it_was_packed"),),
+        (_device("records.py a_save_never_rewrites_the_copy_that_holds_the_value"),),
     ),
     Mutation(
         "a scrub takes values that live for dead ones",

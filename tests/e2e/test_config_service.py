@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleetling_command import fleetling
 
 from fleetling.config.store import ConfigStore
 from fleetling.demo.fleet import HOST, WIFI, TemporaryFleet
@@ -45,14 +46,11 @@ class Bench:
         self, *arguments: str, stdin: str | None = None, code: int | None = 0, **env: str
     ) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("FLEETLING_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "fleetling", *arguments, "--home", str(self.home)],
-            capture_output=True,
-            text=True,
-            check=False,
+        done = fleetling(
+            *arguments,
+            *("--home", str(self.home)),
             env={**clean, "COLUMNS": "80", **env},
-            input=stdin or "",
-            timeout=90,
+            stdin=stdin or "",
         )
         self.said.append(done.stdout + done.stderr)
         assert "Traceback" not in done.stderr, done.stderr

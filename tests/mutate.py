@@ -20,7 +20,7 @@ from faults import ROOT, write
 from mutations import MUTATIONS, Mutation
 
 WORKERS = 2
-LIMIT_S = 300
+LIMIT_S = 120
 FAILED = 1  # pytest's exit code for tests that failed, and nothing worse
 
 

@@ -117,7 +117,7 @@ MUTATIONS = [
         "agent/supervisor.py",
         "if task.left_ms() < 0]",
         "if False]",
-        (_device("supervisor.py a_starved_task_ends_in_a_reset_that_names_it"),),
+        (_virtual("application.py a_task_that_waits_for_ever_is_named"),),
     ),
     Mutation(
         "the watchdog is fed from a timer: before anybody looks",

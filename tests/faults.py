@@ -697,10 +697,9 @@ def mutations_of(document: str) -> str:
 
 def write(*, words: list[str] | None = None, mutations: bool = False) -> None:
     """Writes the document; what is not measured anew (`words`: by which tests) stays as it was."""
+    counts = {} if words is None else measured(words)
     before = DOCUMENT.read_text() if DOCUMENT.exists() else ""
-    counts = counts_of(before)
-    if words is not None:
-        counts |= measured(words)
+    counts = counts_of(before) | counts
     DOCUMENT.write_text(render(counts, mutations_table() if mutations else mutations_of(before)))
 
 

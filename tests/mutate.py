@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,21 +57,24 @@ def run(folder: Path, *nodes: str, expected: int = FAILED) -> bool:
         "-p",
         "no:cacheprovider",
     ]
+    process = subprocess.Popen(
+        [*command, *nodes],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            [*command, *nodes],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        said, _ = process.communicate(timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with the interpreter that it has started
+        process.communicate()
         return expected == FAILED  # a test that hangs is noticed, too
-    if done.returncode not in (0, expected):
-        print(done.stdout[-3000:], done.stderr[-3000:])
-    return done.returncode == expected
+    if process.returncode not in (0, expected):
+        print(said[-3000:])
+    return process.returncode == expected
 
 
 def survivors(folder: Path, mutation: Mutation) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Callable, Collection
 from functools import cache
@@ -61,7 +62,8 @@ def run_until(board: Board, seconds: float, holds: Callable[[], bool]) -> bool:
 
 @cache
 def _small(source: bytes) -> bytes:
-    """The module without comments and docstrings: as sources, three slots would not fit."""
+    """The module without comments, docstrings and most of its indentation: as sources, three slots
+    would not fit."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -69,7 +71,9 @@ def _small(source: bytes) -> bytes:
             continue
         if isinstance(body[0].value, ast.Constant):
             del body[0]
-    return ast.unparse(tree).encode()
+    return re.sub(
+        r"^ +", lambda found: " " * (len(found[0]) // 4), ast.unparse(tree), flags=re.M
+    ).encode()
 
 
 def slot_of(

@@ -48,3 +48,18 @@ def test_every_code_that_is_documented_exists() -> None:
     assert {code for code in documented() - wifi if code not in source} == set()
     for word in {code.removeprefix("wifi-") for code in wifi} - {"list", "lost", "none"}:
         assert f'"{word}"' in source
+
+
+def test_every_code_has_its_place_where_people_look_for_help() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    named = set(re.findall(r"`([a-z0-9*-]+)`", page))
+    families = tuple(name[:-1] for name in named if name.endswith("-*"))
+    missing = {code for code in documented() - named if not code.startswith(families)}
+    assert missing == set()
+    code_like = {name for name in named if CODE.match(name) and name in everywhere()}
+    assert len(code_like) > 80
+
+
+def everywhere() -> set[str]:
+    """All that stands in code marks in docs/errors.md."""
+    return set(re.findall(r"`([^`]+)`", (ROOT / "docs/errors.md").read_text()))

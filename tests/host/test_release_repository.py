@@ -17,9 +17,8 @@ import pytest
 from test_release_firmware import app_image
 from tuf.api.exceptions import RepositoryError
 
-from fleetling import device
+from fleetling import device, files
 from fleetling.errors import FleetlingError
-from fleetling.release import files
 from fleetling.release.keys import CryptoSigner, Key, make_signer
 from fleetling.release.limits import board_limits
 from fleetling.release.repository import Repository

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fleetling.errors import FleetlingError
+from fleetling.files import sync
 
 __all__ = ["NAME", "Entry", "Ledger"]
 
@@ -180,14 +181,6 @@ class Ledger:
         file.flush()
         os.fsync(file.fileno())
         if new:
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
         self._learn(line)
         self._read += len(line)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleetling import device
+from fleetling import device, files
 from fleetling.errors import FleetlingError
 from fleetling.image.flash import read_layout
-from fleetling.release import files, versions
+from fleetling.release import versions
 from fleetling.release.application import build_slot
 from fleetling.release.bundle import FILES, LONGEST_MANIFEST
 from fleetling.release.firmware import read_firmware

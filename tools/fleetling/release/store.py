@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fleetling import files
 from fleetling.errors import FleetlingError
-from fleetling.release import files
 from fleetling.release.authoring import (
     JSONSerializer,
     Metadata,

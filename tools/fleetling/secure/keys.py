@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fleetling.errors import FleetlingError
+from fleetling.files import sync
 from fleetling.home import Home, write_private
-from fleetling.release.files import sync
 from fleetling.secure.signature import BITS
 
 __all__ = ["SIZE", "Vault", "make_signing_key"]

@@ -24,11 +24,11 @@ from cryptography.x509.oid import NameOID
 from fleetling.errors import FleetlingError
 from fleetling.home import Home, whole_folder, write_private
 from fleetling.hub.store import Store
-from fleetling.image.nvs import Provision, build_nvs
+from fleetling.image.nvs import Provision, build_nvs, factory_values
 from fleetling.pki import Authority, Identity, check_device_id, load_certificate
 from fleetling.update.repository import anchor
 
-__all__ = ["Order", "Provisioner", "check_orders", "read_csv", "ready_identity"]
+__all__ = ["Order", "Provisioner", "check_orders", "made_for", "read_csv", "ready_identity"]
 
 COLUMNS = ("id", "ssid", "password")
 IMAGE = "nvs.bin"
@@ -94,6 +94,20 @@ def _order(path: Path, line: int, row: dict[str, str]) -> Order:
     if row.get("password") and not ssid:
         raise FleetlingError(f"{path}, line {line}: a password without ssid", "Give both.")
     return Order(device_id, [(ssid, row.get("password", ""))] if ssid else [])
+
+
+def made_for(home: Home, device_id: str) -> dict[str, bytes]:
+    """What `fleetling provision` made for a board, by NVS key; keys are among it.
+
+    Raises:
+        FleetlingError: it was not provisioned.
+    """
+    path = home.boards / check_device_id(device_id) / IMAGE
+    if not path.is_file():
+        raise FleetlingError(
+            f"{device_id} is not provisioned", f"First: fleetling provision {device_id}"
+        )
+    return factory_values(path.read_bytes())
 
 
 def ready_identity(device_id: str, certificate: Path, key: Path) -> Identity:

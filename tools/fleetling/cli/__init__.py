@@ -17,7 +17,7 @@ import rich_click as click
 from rich.markup import escape
 
 import fleetling
-from fleetling.cli.console import errors
+from fleetling.cli.screen import errors
 from fleetling.errors import FleetlingError
 
 __all__ = ["main"]
@@ -25,18 +25,23 @@ __all__ = ["main"]
 COMMANDS = {
     "broker": "Write the broker's configuration, or run one.",
     "config": "Show and change settings of devices, groups, the fleet.",
+    "console": "A board's prompt and log; it comes back after a reset.",
     "crash": "The last crash of a board, with the lines of its source.",
     "demo": "Watch a small fleet on this machine do its main job.",
+    "dev": "Development mode of a board at the bench: its watchdog off, or on.",
     "device": "List, show, tag, revoke devices; let one enrol again.",
+    "doctor": "Look a board over, and what it needs around it.",
     "events": "What boards have told: starts, crashes, alerts, resets.",
     "flash": "Put all that a board needs on its flash: one board, or a batch.",
     "group": "Group devices by rules, to set them together.",
     "hub": "Serve the fleet: sign certificates, keep settings where they belong.",
     "init": "Make a fleet: its authorities, keys and settings.",
+    "install": "Put the agent on a board that runs MicroPython.",
     "ports": "The serial ports, and what may be on them.",
     "provision": "Make what boards leave the bench with.",
+    "pull": "Take log, crash, settings off a board, without its secrets.",
     "release": "Build, sign and publish firmware and applications.",
-    "reset": "Take devices back to how they left the bench.",
+    "reset": "Take devices back to how they left the bench, over the broker or a port.",
     "secure": "Burn keys and switches into a chip, for good.",
     "sim": "Run a simulated board, with its prompt on a pty.",
     "status": "One board on one screen.",

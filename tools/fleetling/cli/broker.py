@@ -12,8 +12,8 @@ from fleetling import home
 from fleetling.broker.config import write_mosquitto
 from fleetling.broker.fleet import broker_files, write_revoked
 from fleetling.broker.process import LocalBroker
-from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
+from fleetling.cli.screen import output
 from fleetling.hub.store import Store
 
 

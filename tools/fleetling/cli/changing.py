@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import rich_click as click
 from rich.text import Text
 
-from fleetling.cli.console import errors, output
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON, ids_of, scopes_of
 from fleetling.cli.waiting import wait_for
 from fleetling.config import edit

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from fleetling import home
 from fleetling.cli.changing import Assignments, change_options, run_change, run_edit
-from fleetling.cli.console import errors, output
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON, ids_of, scope_options, scopes_of
 from fleetling.config.desk import Desk
 from fleetling.config.layers import FLEET, Scope

@@ -1,12 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Where the command line writes: results on stdout, everything about them on stderr."""
+"""`fleetling console`."""
 
 from __future__ import annotations
 
-from rich.console import Console
+import rich_click as click
 
-__all__ = ["errors", "output"]
+from fleetling.cli.options import chosen_port, port_option
 
-# What users typed is shown as it is: ":x:" in a path is no picture.
-output = Console(emoji=False)
-errors = Console(stderr=True, emoji=False)
+# Until every module says fleetling.cli.screen.
+from fleetling.cli.screen import errors, output
+from fleetling.port.console import Console
+
+__all__ = ["command", "errors", "output"]
+
+
+@click.command("console")
+@port_option
+def command(port: str | None) -> int:
+    """A board's prompt, with the agent's log.
+
+    It stays when the board resets or is unplugged, and goes on when it is back. Ctrl-] or Ctrl-X
+    leaves; Ctrl-C is for the board. Without a terminal the board's output is printed, until
+    Ctrl-C.
+    """
+    return Console(chosen_port(port)).run()

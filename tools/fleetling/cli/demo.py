@@ -16,7 +16,7 @@ import rich_click as click
 from rich.console import Console
 from rich.live import Live
 
-from fleetling.cli.console import errors, output
+from fleetling.cli.screen import errors, output
 from fleetling.demo.scene import NAMES, Scene
 from fleetling.demo.story import Outcome, Step, play, steps
 from fleetling.demo.view import LivePicture, plain_line, summary

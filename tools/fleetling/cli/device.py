@@ -13,8 +13,8 @@ from rich.table import Table
 
 from fleetling import home
 from fleetling.broker.fleet import write_revoked
-from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
+from fleetling.cli.screen import output
 from fleetling.config.desk import Desk
 from fleetling.config.shown import devices as counted
 from fleetling.config.store import ConfigStore, must_know

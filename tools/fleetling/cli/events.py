@@ -12,9 +12,9 @@ import rich_click as click
 from rich.table import Table
 
 from fleetling import home
-from fleetling.cli.console import errors, output
 from fleetling.cli.looking import clock, event_text, listening, shown
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON
 from fleetling.fleet.state import Device
 from fleetling.health.picture import since

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetling import home
-from fleetling.cli.console import output
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import output
 from fleetling.cli.targets import JSON, scopes_of
 from fleetling.config.change import schema_of
 from fleetling.config.desk import Desk

@@ -10,8 +10,8 @@ from pathlib import Path
 import rich_click as click
 
 from fleetling import home
-from fleetling.cli.console import output
 from fleetling.cli.options import authority, home_option
+from fleetling.cli.screen import output
 from fleetling.config.store import ConfigStore
 from fleetling.hub import metrics
 from fleetling.hub.enrol import Enroller

@@ -9,8 +9,8 @@ from pathlib import Path
 import rich_click as click
 
 from fleetling import home
-from fleetling.cli.console import output
 from fleetling.cli.options import new_passphrase
+from fleetling.cli.screen import output
 from fleetling.errors import FleetlingError
 from fleetling.image.nvs import check_endpoint
 

@@ -9,7 +9,7 @@ import rich_click as click
 from rich.table import Table
 from rich.text import Text
 
-from fleetling.cli.console import errors, output
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON
 from fleetling.port.ports import VARIABLES, listed
 

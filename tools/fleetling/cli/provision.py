@@ -9,8 +9,8 @@ import rich_click as click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fleetling import home
-from fleetling.cli.console import errors, output
 from fleetling.cli.options import authority, home_option
+from fleetling.cli.screen import errors, output
 from fleetling.errors import FleetlingError
 from fleetling.hub.store import Store
 from fleetling.provision import Order, Provisioner, check_orders, read_csv, ready_identity

@@ -14,8 +14,8 @@ import rich_click as click
 from rich.table import Table
 
 from fleetling import home
-from fleetling.cli.console import errors, output
 from fleetling.cli.options import PASSPHRASE, home_option
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
 from fleetling.home import OFFLINE_ROLES, ONLINE_ROLES, Home, write_private

@@ -11,8 +11,8 @@ from typing import Any
 import rich_click as click
 
 from fleetling import home
-from fleetling.cli.console import output
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import output
 from fleetling.cli.targets import JSON
 from fleetling.config.desk import Desk
 from fleetling.config.layers import Scope

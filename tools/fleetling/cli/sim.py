@@ -8,7 +8,7 @@ from pathlib import Path
 import rich_click as click
 
 from fleetling.application import read_application
-from fleetling.cli.console import output
+from fleetling.cli.screen import output
 from fleetling.errors import FleetlingError
 from fleetling.home import write_private
 from fleetling.image.flash import build_flash, first_files

@@ -11,9 +11,9 @@ from typing import Any
 import rich_click as click
 
 from fleetling import home
-from fleetling.cli.console import output
 from fleetling.cli.looking import clock, event_text, known, listening, shown
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import output
 from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device

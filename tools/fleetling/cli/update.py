@@ -14,8 +14,8 @@ import rich_click as click
 from rich.live import Live
 
 from fleetling import home
-from fleetling.cli.console import errors, output
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON
 from fleetling.config.shown import devices
 from fleetling.errors import FleetlingError

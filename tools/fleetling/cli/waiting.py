@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fleetling.cli.console import errors
+from fleetling.cli.screen import errors
 from fleetling.config.change import schema_of
 from fleetling.config.desk import Desk
 from fleetling.config.reconcile import State

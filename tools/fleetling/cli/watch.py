@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetling import home
-from fleetling.cli.console import output
 from fleetling.cli.looking import event_text, listening, shown
 from fleetling.cli.options import home_option
+from fleetling.cli.screen import output
 from fleetling.cli.targets import JSON
 from fleetling.fleet.state import Device, FleetState
 from fleetling.health.picture import age, figure, needs_help, open_alerts, spark, state_of

@@ -13,7 +13,7 @@ from esp_idf_nvs_partition_gen import nvs_partition_gen as generator
 from fleetling.errors import FleetlingError
 from fleetling.pki import Identity, check_device_id
 
-__all__ = ["Provision", "build_nvs", "check_endpoint"]
+__all__ = ["Provision", "build_nvs", "check_endpoint", "factory_values"]
 
 NAMESPACE = "fl_factory"
 PAGE = 0x1000
@@ -128,3 +128,28 @@ def build_nvs(provision: Provision, size: int = 0x4000) -> bytes:
             generator.write_entry(nvs, key, "data", "hex2bin", data.hex())
         generator.nvs_close(nvs)
     return buffer.getvalue().ljust(size, b"\xff")
+
+
+def factory_values(image: bytes) -> dict[str, bytes]:
+    """What an image of `build_nvs` holds, by NVS key.
+
+    Raises:
+        FleetlingError: it is no such image.
+    """
+    from fleetling.simboard.chip.flash import Flash, MemoryStore
+    from fleetling.simboard.chip.nvs import Nvs
+    from fleetling.simboard.chip.nvs_format import BLOB_V1
+
+    size = len(image)
+    values = {}
+    if size and size % PAGE == 0:
+        store = MemoryStore(size)
+        store.write(0, image)
+        nvs = Nvs(Flash(store, size), 0, size)
+        found = {key: nvs.get(NAMESPACE, BLOB_V1, key) for key in LIMITS}
+        values = {key: bytes(data) for key, data in found.items() if data is not None}
+    if "id" not in values:
+        raise FleetlingError(
+            "This is no NVS image of a provisioned board", "fleetling provision makes them."
+        )
+    return values

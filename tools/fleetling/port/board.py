@@ -21,7 +21,7 @@ from typing import Any
 from fleetling.errors import FleetlingError
 from fleetling.port.prompt import PortError, Prompt, RaisedError, SilentError
 
-__all__ = ["TOOLS", "Board", "open_prompt", "session"]
+__all__ = ["TOOLS", "Board", "lean", "open_prompt", "session"]
 
 TOOLS = ("mpremote", "ampy")
 CHUNK = 1152  # bytes of a file that go in one line; a multiple of 3
@@ -68,7 +68,7 @@ class Board:
             FleetlingError: what answers lacks what is needed.
         """
         self.prompt.enter()
-        code = _lean(ONBOARD.read_text())
+        code = lean(ONBOARD.read_text())
         try:
             try:
                 self.run(code)
@@ -234,8 +234,8 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _lean(source: str) -> str:
-    """The source without what costs time on the line: comments' lines and docstrings."""
+def lean(source: str) -> str:
+    """The source without what costs time on the line: lines of comments, docstrings."""
     lines, inside = [], False
     for line in source.splitlines():
         text = line.strip()

@@ -14,7 +14,17 @@ import serial
 
 from fleetling.errors import FleetlingError
 
-__all__ = ["PortError", "Prompt", "RaisedError", "SilentError", "raised", "reason", "silent"]
+__all__ = [
+    "PortError",
+    "Prompt",
+    "RaisedError",
+    "SilentError",
+    "port_error",
+    "raised",
+    "reason",
+    "silent",
+    "stopped",
+]
 
 ERRNO = re.compile(r"\[Errno (\d+)\]|^\(?(-?\d+)\b")
 # What an errno of the board's file system means to the person at the host.

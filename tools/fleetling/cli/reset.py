@@ -12,12 +12,16 @@ import rich_click as click
 
 from fleetling import home
 from fleetling.cli.options import home_option
-from fleetling.cli.screen import output
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON
 from fleetling.config.desk import Desk
 from fleetling.config.layers import Scope
 from fleetling.config.store import must_know
 from fleetling.errors import FleetlingError
+from fleetling.hub.store import Store
+from fleetling.port import facts
+from fleetling.port.board import session
+from fleetling.port.install import PACK
 
 GOES = {
     "config": "all settings above what was flashed",
@@ -33,7 +37,8 @@ THEN = {
 
 
 @click.command("reset")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("-p", "--port", metavar="PORT", help="The board at the bench, on this serial port.")
 @click.option("--level", type=click.Choice(list(GOES)), required=True, help="How much goes.")
 @click.option("--keep-settings", is_flag=True, help="Leave the device's own settings here.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -42,6 +47,7 @@ THEN = {
 @home_option
 def command(
     ids: tuple[str, ...],
+    port: str | None,
     level: str,
     keep_settings: bool,
     yes: bool,
@@ -51,10 +57,20 @@ def command(
 ) -> None:
     """Take devices back to how they left the bench.
 
+    With IDs over the broker; with -p the one board on that port, which needs neither broker nor
+    fleet. No port is guessed, and no variable names one.
+
     What the fleet and its groups are set to comes again when a device is back; its own settings
     do not, but with --keep-settings.
     """
     names = list(dict.fromkeys(ids))
+    if bool(names) == (port is not None):
+        raise click.UsageError("Give IDs for devices of the fleet, or -p PORT for the one there.")
+    if port is not None:
+        if keep_settings:
+            raise click.UsageError("--keep-settings goes with IDs.")
+        _at_the_bench(port, level, yes, as_json, folder)
+        return
     with Desk(home.find(folder), names) as desk:
         must_know(desk.store.known(), names)
         away = [name for name in names if not desk.heard(name).online]
@@ -79,6 +95,43 @@ def command(
             output.print(f"{name}: {row['status']}", highlight=False, markup=False)
     if any(row["status"] != "resets" for row in found.values()):
         sys.exit(1)
+
+
+def _at_the_bench(port: str, level: str, yes: bool, as_json: bool, folder: Path | None) -> None:
+    with session(port) as board:
+        name = facts.ask(board).text("id")
+        if not board.running and board.sha256(PACK) is None:
+            raise FleetlingError("There is no agent on this board", "fleetling install")
+        if not yes:
+            _ask([name or "the board"], level, keep_settings=False)
+        again = level == "identity" and name and _lets_enrol(name, folder)
+        board.number("fl_state", "reset", 1 + list(GOES).index(level))
+        board.restart = True
+    if as_json:
+        found = {name or port: {"status": "resets", "level": level}}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        output.print(f"{name or port}: resets", highlight=False, markup=False)
+    if level == "identity" and name and not again:
+        errors.print(
+            f"The hub has to let it enrol once more: fleetling device allow-enrol {name}",
+            highlight=False,
+        )
+
+
+def _lets_enrol(name: str, folder: Path | None) -> bool:
+    """Whether the hub of this fleet lets it enrol once more; not where it was revoked."""
+    try:
+        store = Store(home.find(folder).database)
+        known = {device.id: device for device in store.devices()}
+        if name not in known or known[name].revoked_at is not None:
+            return False
+        store.allow_again(name)
+    except FleetlingError:
+        if folder is not None:
+            raise
+        return False
+    return True
 
 
 def _ask(names: list[str], level: str, keep_settings: bool) -> None:

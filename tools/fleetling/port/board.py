@@ -12,6 +12,7 @@ import base64
 import json
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -24,7 +25,8 @@ from fleetling.port.prompt import PortError, Prompt, RaisedError, SilentError
 __all__ = ["TOOLS", "Board", "lean", "open_prompt", "session"]
 
 TOOLS = ("mpremote", "ampy")
-CHUNK = 1152  # bytes of a file that go in one line; a multiple of 3
+CHUNK = 3072  # bytes of a file that go in one line, deflated
+WBITS = 12
 HASH_S = 60
 ERASE_S = 60
 
@@ -122,13 +124,13 @@ class Board:
             self.run(f"fl.begin({path!r})", ERASE_S)
             for at in range(0, len(data), CHUNK):
                 chunk = data[at : at + CHUNK]
-                self.run(f"fl.more({base64.b64encode(chunk).decode()!r})", ERASE_S)
+                self.run(f"fl.more({_packed(chunk)!r})", ERASE_S)
                 if progress:
                     progress(len(chunk))
             self.run("fl.end()", ERASE_S)
         except RaisedError:
             with suppress(FleetlingError):
-                self.run(f"fl.file and fl.end()\nfl.remove({path!r})", ERASE_S)
+                self.run(f"fl.end()\nfl.remove({path!r})", ERASE_S)
             raise
         if self.sha256(path) != (len(data), sha256(data).hexdigest()):
             with suppress(FleetlingError):
@@ -184,9 +186,9 @@ class Board:
     def end(self) -> None:
         """Lets the board go: by a reset, or at its prompt."""
         if self.restart:
-            self.prompt.let_go("fl.restart()")
+            self.prompt.let_go("fl.end()\nfl.restart()")
         else:
-            self.run("del fl, Fl")
+            self.run("fl.end()\nfl.watched and fl.forgive()\ndel fl, Fl")
             self.prompt.leave()
 
 
@@ -232,6 +234,11 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _packed(data: bytes) -> str:
+    made = zlib.compressobj(9, zlib.DEFLATED, -WBITS)
+    return base64.b64encode(made.compress(data) + made.flush()).decode()
 
 
 def lean(source: str) -> str:

@@ -188,7 +188,7 @@ def clock(facts: Facts, now: datetime) -> Finding:
     unix = facts.number("unix")
     if not unix:
         return Finding("clock", SKIPPED, "not known")
-    if unix < YEAR_2020:
+    if unix < YEAR_2020 or facts.said.get("synced") is False:
         return Finding(
             "clock",
             WARNING,

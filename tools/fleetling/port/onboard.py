@@ -6,10 +6,17 @@ is asked for is printed as one line of JSON.
 """
 
 import binascii
+import deflate
 import hashlib
+import io
 import json
 import os
 import sys
+
+try:
+    fl.end()  # a file that was being written when Ctrl-C came
+except NameError:
+    pass
 
 
 class Fl:
@@ -57,17 +64,17 @@ class Fl:
 
     def begin(self, path):
         self.file = open(path, "wb")
-        self.hash = hashlib.sha256()
         self.feed()
 
     def more(self, text):
-        data = binascii.a2b_base64(text)
+        packed = io.BytesIO(binascii.a2b_base64(text))
+        data = deflate.DeflateIO(packed, deflate.RAW, 12).read()
         self.file.write(data)
-        self.hash.update(data)
         self.feed()
 
     def end(self):
-        self.file.close()
+        if self.file:
+            self.file.close()
         self.file = None
 
     def sha(self, path):
@@ -156,12 +163,10 @@ class Fl:
         nvs.commit()
         self.feed()
 
-    def restart(self):
-        """A wanted reset: the next start must not take this one for a crash."""
+    def forgive(self):
+        """The end of this start speaks against nobody: it is no crash."""
         import machine
 
-        if self.running:
-            self.running.supervisor.reset("repl")
         try:
             memory = bytearray(machine.RTC().memory())
             body = memory[-30:-4]
@@ -171,6 +176,13 @@ class Fl:
                 machine.RTC().memory(memory)
         except (AttributeError, ValueError):
             pass  # a board without such memory
+
+    def restart(self):
+        import machine
+
+        if self.running:
+            self.running.supervisor.reset("repl")
+        self.forgive()
         machine.reset()
 
 

@@ -94,6 +94,7 @@ class Facts:
         self.found["agent"] = VERSION
         self.found["identity_error"] = running.identity_error
         self.found["safe"] = running.supervisor.safe
+        self.found["synced"] = bool(running.clock.synced())
         if running.keyring:
             used = running.keyring.identity()
             self.found["logs_in_as"] = used.name

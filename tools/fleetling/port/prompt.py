@@ -105,9 +105,9 @@ def raised(trace: str) -> RaisedError:
     """The error of a traceback that a board has printed."""
     lines = [line for line in trace.strip().splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "an exception without a word"
-    kind, _, text = last.partition(": ")
+    kind, _, text = last.partition(":")
     number = None
-    if kind == "OSError" and (found := ERRNO.search(text)):
+    if kind == "OSError" and (found := ERRNO.search(text.strip())):
         number = int(found[1] or found[2])
     meaning = MEANS.get(number or 0)
     said = f"{meaning} ({last})" if meaning else last

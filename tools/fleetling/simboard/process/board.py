@@ -66,19 +66,22 @@ def _wait_until_idle(pid: int) -> None:
     """Until the interpreter waits for something, or has worked without a pause for a while.
 
     It raises KeyboardInterrupt right in the signal's handler, also in the middle of a garbage
-    collection, which locks its heap for good. A chip does so between two bytecodes.
+    collection or of littlefs, and neither gets over that. A chip does so between two bytecodes.
     """
-    began = None
-    for _ in range(2000):
+    began, before = None, ""
+    for _ in range(1000):
         try:
             found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            switches = Path(f"/proc/{pid}/status").read_text().partition("voluntary_ctxt")[2]
         except OSError:
             return  # not Linux, or the board is gone
         ticks = int(found[11]) + int(found[12])
         began = ticks if began is None else began
-        if found[0] == "S" or ticks - began > BUSY_TICKS:
+        # Asleep all the time since the last look: longer than any access to a file.
+        if (found[0] == "S" and switches == before) or ticks - began > BUSY_TICKS:
             return
-        time.sleep(0.003)
+        before = switches if found[0] == "S" else ""
+        time.sleep(0.012)
 
 
 def _wait_until_taken(pid: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def files(board: Path) -> dict[str, bytes]:
     return read_filesystem((board / "flash.bin").read_bytes()[VFS])
 
 
+@pytest.mark.slow
 def test_from_a_bare_board_to_a_managed_one(bench: Bench, fleet: Path) -> None:
     on = bench(BARE)
     planned = run("install", "-p", on.path, "--dry-run", cwd=fleet)
@@ -115,6 +117,7 @@ def test_from_a_bare_board_to_a_managed_one(bench: Bench, fleet: Path) -> None:
     assert {"/boot.py", "/main.py", "/slots/factory.pack"} <= names
 
 
+@pytest.mark.slow
 def test_through_ampy_it_ends_the_same(bench: Bench) -> None:
     on = bench({**BARE, "slots/factory.pack": first_files("0")["slots/factory.pack"]})
     done = run("install", "-p", on.path, "--with", "ampy")
@@ -123,6 +126,7 @@ def test_through_ampy_it_ends_the_same(bench: Bench) -> None:
         assert board.running
 
 
+@pytest.mark.slow
 def test_a_program_of_the_users_is_not_lost(bench: Bench) -> None:
     on = bench({**BARE, "main.py": PROGRAM})
     asked = run("install", "-p", on.path)
@@ -154,8 +158,8 @@ def cut_after(board: Board, count: int) -> None:
     board.run = until_then  # type: ignore[method-assign]
 
 
-# All of the orders that change something are 0 to 22. `pytest -k every` has been run over them.
-CUTS = (7, 15, 16, 17, 18, 19)
+# The installation gives 20 orders; two cuts are where the old program and the new files meet.
+CUTS = range(20) if "FLEETLING_EVERY_CUT" in os.environ else (17, 18)
 
 
 @pytest.mark.slow
@@ -201,6 +205,7 @@ def what_runs(folder: Path) -> tuple[str, bool]:
     raise AssertionError("\n".join(lines))
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_and_again(bench: Bench) -> None:
     on = bench({**BARE, "main.py": PROGRAM})
     command = [*FLEETLING, "install", "-p", on.path, "--force"]
@@ -267,6 +272,7 @@ def test_what_is_pulled_has_no_secret(bench: Bench, fleet: Path, tmp_path: Path)
     assert refused.returncode == 1 and "not empty" in refused.stderr
 
 
+@pytest.mark.slow
 def test_development_mode_and_a_reset_at_the_bench(bench: Bench, fleet: Path) -> None:
     on = bench(nvs=(fleet / "boards/pump/nvs.bin").read_bytes())
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -79,6 +80,14 @@ def test_nobody_is_asked_without_a_terminal(plugged: Any) -> None:
     plugged(BRIDGE, NATIVE)
     with pytest.raises(FleetlingError, match="each of"):
         options.chosen_port(None)
+
+
+def test_a_person_picks_by_number(plugged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugged(BRIDGE, NATIVE)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("fleetling.cli.options.click.prompt", lambda *_, **__: 2)
+    assert options.chosen_port(None) == "/dev/ttyUSB0"
 
 
 def test_none_is_told_with_what_is_there(plugged: Any) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import serial
+from serial.rfc2217 import PortManager
 
 from fleetling.errors import FleetlingError
 from fleetling.port.board import TOOLS, Board, open_prompt, session
@@ -33,8 +34,28 @@ BARE = {"boot.py": b"# boot.py\n"}
 DATA = bytes(range(256)) * 20
 
 
+class Line:
+    """The settings that a client of RFC 2217 asks for; a pty has none."""
+
+    cts = dsr = ri = cd = True
+    rts = dtr = break_condition = xonxoff = rtscts = dsrdtr = False
+    baudrate, bytesize, parity, stopbits = 115200, 8, "N", 1
+
+    def reset_input_buffer(self) -> None:
+        pass
+
+    reset_output_buffer = reset_input_buffer
+
+
+class Peer:
+    """What PortManager answers to."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.write = connection.sendall
+
+
 @contextmanager
-def bridge(path: str) -> Iterator[str]:
+def bridge(path: str, scheme: str = "socket") -> Iterator[str]:
     """A serial port served over TCP, as a terminal server does; its URL."""
     server = socket.create_server(("127.0.0.1", 0))
     line = os.open(path, os.O_RDWR | os.O_NOCTTY)
@@ -42,21 +63,23 @@ def bridge(path: str) -> Iterator[str]:
 
     def carry() -> None:
         peer, _ = server.accept()
+        manager = PortManager(Line(), Peer(peer)) if scheme == "rfc2217" else None
         with peer:
             while not ended.is_set():
                 watched: list[Any] = [peer, line]
                 ready = select(watched, [], [], 0.1)[0]
                 if line in ready:
-                    peer.sendall(os.read(line, 4096))
+                    data = os.read(line, 4096)
+                    peer.sendall(b"".join(manager.escape(data)) if manager else data)
                 if peer in ready:
                     data = peer.recv(4096)
                     if not data:
                         return
-                    os.write(line, data)
+                    os.write(line, b"".join(manager.filter(data)) if manager else data)
 
     thread = threading.Thread(target=carry, daemon=True)
     thread.start()
-    yield f"socket://127.0.0.1:{server.getsockname()[1]}"
+    yield f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
     ended.set()
     thread.join(10)
     server.close()
@@ -217,11 +240,13 @@ def fed(bench: Bench, on: BoardOnPty, board: Board) -> None:
     bench.until(lambda: life.due > due, "it is fed")
 
 
+@pytest.mark.filterwarnings("ignore:set:DeprecationWarning")  # pyserial's
 def test_over_tcp_as_over_a_cable(bench: Bench) -> None:
     on = bench(BARE)
-    with bridge(on.path) as url, session(url) as board:
-        board.write("/a", DATA)
-        assert board.read("/a") == DATA
+    for scheme in ("socket", "rfc2217"):
+        with bridge(on.path, scheme) as url, session(url) as board:
+            board.write("/a", DATA)
+            assert board.read("/a") == DATA
     with pytest.raises(PortError, match="ampy cannot open"):
         open_prompt(url, "ampy")
     with pytest.raises(PortError, match="cannot be reached"):

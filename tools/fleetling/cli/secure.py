@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from fleetling import home
-from fleetling.cli.screen import errors, output
 from fleetling.cli.options import chosen_port, home_option, port_option
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
 from fleetling.flashing import efuse

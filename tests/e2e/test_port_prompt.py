@@ -194,7 +194,9 @@ def test_what_is_not_what_was_sent_is_noticed(
         run = board.run
 
         def noisy(code: str, silence_s: float = 10) -> bytes:
-            return run(code.replace("fl.end()", "fl.file.write(b'noise'); fl.end()"), silence_s)
+            return run(
+                "fl.file.write(b'noise'); fl.end()" if code == "fl.end()" else code, silence_s
+            )
 
         monkeypatch.setattr(board, "run", noisy)
         with pytest.raises(FleetlingError, match="not what was sent"):

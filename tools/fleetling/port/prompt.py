@@ -41,7 +41,13 @@ MEANS = {
 
 
 class PortError(FleetlingError):
-    """The port cannot be opened, or is gone: this machine, its cable, another program."""
+    """The port cannot be opened, or is gone: this machine, its cable, another program.
+
+    Attributes:
+        passes: whether it may well go by itself.
+    """
+
+    passes = False
 
 
 class SilentError(FleetlingError):
@@ -120,7 +126,9 @@ def reason(port: str) -> PortError:
         serial.serial_for_url(port, exclusive=True).close()
     except (OSError, ValueError) as e:
         return port_error(port, e)
-    return PortError(f"{port} was busy for a moment", "Run the command again.")
+    moment = PortError(f"{port} was busy for a moment", "Run the command again.")
+    moment.passes = True
+    return moment
 
 
 def port_error(port: str, e: Exception) -> PortError:
@@ -141,10 +149,12 @@ def port_error(port: str, e: Exception) -> PortError:
             "On Windows another program has it open.",
         )
     if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
-        return PortError(
+        busy = PortError(
             f"{port} is in use by another program",
             "Close the other console or editor (mpremote, Thonny, screen...) and try again.",
         )
+        busy.passes = True
+        return busy
     if "://" in port:
         return PortError(f"{port} cannot be reached: {text}", "Is its server running?")
     return PortError(f"{port} does not work: {text}", "Plug the board in again.")

@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any
 
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
@@ -23,6 +24,19 @@ ATTEMPTS = 3  # the first may fall into a start, where the board is deaf
 ANSWER_S = 4
 READ_S = 5
 QUIET_S = 0.5
+OPENINGS = 3  # more, while another program has the port
+
+
+def _opened(port: str) -> Any:
+    for left in range(OPENINGS, -1, -1):
+        try:
+            return SerialTransport(port, timeout=READ_S)
+        except TransportError as e:
+            why = prompt.reason(port)
+            if not (why.passes and left):
+                raise why from e
+            time.sleep(QUIET_S)
+    raise AssertionError
 
 
 class Mpremote:
@@ -35,11 +49,9 @@ class Mpremote:
     def __init__(self, port: str) -> None:
         self.port = port
         try:
-            self._transport = SerialTransport(port, timeout=READ_S)
+            self._transport = _opened(port)
         except ValueError as e:
             raise prompt.port_error(port, e) from e
-        except TransportError as e:
-            raise prompt.reason(port) from e
         # On a pseudo-terminal it would wait in reads, past its own time-outs; nothing here needs
         # that.
         self._transport.is_pty = False

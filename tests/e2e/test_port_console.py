@@ -27,6 +27,13 @@ def console(path: str) -> Any:
     )
 
 
+def leave(there: Any, key: str) -> None:
+    there.send(key)
+    there.expect(pexpect.EOF)
+    there.close()
+    assert there.exitstatus == 0
+
+
 def test_a_person_works_at_the_prompt_over_resets(bench: Bench) -> None:
     on = bench(FILES)
     there = console(on.path)
@@ -40,10 +47,7 @@ def test_a_person_works_at_the_prompt_over_resets(bench: Bench) -> None:
     there.expect("KeyboardInterrupt")
     there.send("machine.reset()\r")
     there.expect("it starts, cause 2")
-    there.send("\x1d")
-    there.expect(pexpect.EOF)
-    there.close()
-    assert there.exitstatus == 0
+    leave(there, "\x1d")
 
 
 def test_it_waits_for_a_board_that_is_unplugged(bench: Bench) -> None:
@@ -58,10 +62,7 @@ def test_it_waits_for_a_board_that_is_unplugged(bench: Bench) -> None:
     there.expect("is back")
     there.send("\r1 + 1\r")
     there.expect("2\r\n")
-    there.send("\x18")
-    there.expect(pexpect.EOF)
-    there.close()
-    assert there.exitstatus == 0
+    leave(there, "\x18")
 
 
 def test_the_terminal_is_as_it_was(bench: Bench) -> None:

@@ -6,12 +6,7 @@ from __future__ import annotations
 import rich_click as click
 
 from fleetling.cli.options import chosen_port, port_option
-
-# Until every module says fleetling.cli.screen.
-from fleetling.cli.screen import errors, output
 from fleetling.port.console import Console
-
-__all__ = ["command", "errors", "output"]
 
 
 @click.command("console")

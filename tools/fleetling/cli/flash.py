@@ -12,8 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from fleetling import device, home
-from fleetling.cli.console import errors, output
 from fleetling.cli.options import chosen_port, home_option
+from fleetling.cli.screen import errors, output
 from fleetling.errors import FleetlingError
 from fleetling.flashing import labels
 from fleetling.flashing.bench import Bench, read_identity

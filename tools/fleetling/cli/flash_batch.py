@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from fleetling.cli.console import errors, output
 from fleetling.cli.options import authority
+from fleetling.cli.screen import errors, output
 from fleetling.errors import FleetlingError
 from fleetling.flashing import labels
 from fleetling.flashing.batch import Batch, Connect, News

@@ -33,6 +33,17 @@ SIMULATION_HEAP = 114_000
 BOARD_HEAP = 2 * 164_000
 LOG_LIMIT = 1 << 20
 PRCTL_DEATH_SIGNAL = 1
+# In the kernel: for a socket, a terminal, or time. Between two looks at sockets the interpreter
+# sleeps for a millisecond, so it is never asleep for long.
+WAITS = (
+    "poll_",
+    "do_poll",
+    "do_sys_poll",
+    "do_select",
+    "hrtimer_nanosleep",
+    "pipe_",
+    "anon_pipe_",
+)
 BUSY_TICKS = 150  # of 10 ms; a start takes less
 
 OnLine = Callable[[str], None]
@@ -68,16 +79,21 @@ def _wait_until_idle(pid: int) -> None:
     It raises KeyboardInterrupt right in the signal's handler, also in the middle of a garbage
     collection or of littlefs, and neither gets over that. A chip does so between two bytecodes.
     """
+    process = Path(f"/proc/{pid}")
     began, before = None, ""
     for _ in range(1000):
         try:
-            found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            switches = Path(f"/proc/{pid}/status").read_text().partition("voluntary_ctxt")[2]
+            found = (process / "stat").read_text().rpartition(")")[2].split()
+            switches = (process / "status").read_text().partition("voluntary_ctxt")[2]
+            where = (process / "wchan").read_text()
         except OSError:
             return  # not Linux, or the board is gone
         ticks = int(found[11]) + int(found[12])
         began = ticks if began is None else began
-        # Asleep all the time since the last look: longer than any access to a file.
+        if found[0] == "S" and where.startswith(WAITS):
+            return
+        # Or, where the kernel does not tell: asleep all the time since the last look, which is
+        # longer than any access to a file.
         if (found[0] == "S" and switches == before) or ticks - began > BUSY_TICKS:
             return
         before = switches if found[0] == "S" else ""

@@ -4,7 +4,7 @@
 import os
 import sys
 
-from agent import dispatch, facts
+from agent import dispatch, facts, running
 from agent.update import record
 from agent.version import VERSION
 
@@ -39,7 +39,7 @@ def document(runtime):
         "uid": facts.unique_id(),
         "mac": facts.mac(board.wlan),
         "agent": VERSION,
-        "app": _version(slot()),
+        "app": running.application(slot())[0],
         "slot": slot(),
         "partition": partition,
         "release": record.firmware().get(partition, [""])[0],
@@ -50,14 +50,3 @@ def document(runtime):
         "storage": board.storage(),
         "commands": sorted(list(dispatch.BUILT_IN) + list(runtime.supervisor.commands)),
     }
-
-
-def _version(name):
-    """The version in the slot's manifest, which stands at the start of its pack."""
-    try:
-        with open("/slots/" + name + ".pack", "rb") as file:
-            head = file.read(96)
-    except OSError:
-        return ""
-    _, found, rest = head.partition(b'"version":"')
-    return rest.split(b'"')[0].decode() if found else ""

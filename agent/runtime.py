@@ -29,6 +29,7 @@ class Runtime:
         ondemand.release(
             "wiring",
             "birth",
+            "running",
             "bootcause",
             "follow",
             "chip",
@@ -50,7 +51,9 @@ class Runtime:
 
         made = birth.document(self)
         birth = None
-        ondemand.release("birth", "dispatch", "leave", "facts", "link.document", "update.record")
+        ondemand.release(
+            "birth", "running", "dispatch", "leave", "facts", "link.document", "update.record"
+        )
         return made
 
     def introduction(self):
@@ -80,7 +83,7 @@ class Runtime:
                 self.heartbeat.owes = True
         finally:
             crash = None
-            ondemand.release("monitor.crash")
+            ondemand.release("monitor.crash", "running")
 
     def failed(self, e):
         """Ends the life because of an exception that no task has caught."""
@@ -96,7 +99,14 @@ class Runtime:
         announce(self)
         announce = None
         ondemand.release(
-            "announce", "application", "birth", "dispatch", "leave", "facts", "update.record"
+            "announce",
+            "application",
+            "birth",
+            "running",
+            "dispatch",
+            "leave",
+            "facts",
+            "update.record",
         )
         if not self.development:
             self.board.start_watchdog(WATCHDOG_S)

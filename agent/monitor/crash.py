@@ -10,12 +10,15 @@ import json
 
 from micropython import const
 
+from agent import running
 from agent.errors import AgentError
 from agent.storage import files
+from agent.version import VERSION
 
 PATH = "/fl/crash"
 _FRAMES = const(8)
 _OURS = ("agent/supervisor.py", "agent/application.py")  # what every trace begins with
+_SAME = ("task", "error", "trace", "agent", "app")  # what makes it the same crash
 _TEXT = const(160)
 _LINES = const(8)
 _SHORTEST = const(4)  # a shorter secret would strike out half of the text
@@ -46,6 +49,8 @@ def note(runtime, task_name, e):
             "trace": trace,
             "log": [_struck(line, secrets) for line in log.tail(_LINES)],
             "heap": runtime.board.heap(),
+            "agent": VERSION,
+            "app": running.application(runtime.slot[len("/slot-") :]),
         },
     )
 
@@ -62,7 +67,7 @@ def _keep(runtime, record, boot=None, uptime_s=None):
     try:
         kept = _load()
         if kept:
-            if all([kept[word] == record[word] for word in ("task", "error", "trace")]):
+            if all([kept.get(word) == record.get(word) for word in _SAME]):
                 kept["again"] += 1
                 files.replace(PATH, json.dumps(kept).encode())
             return

@@ -64,5 +64,5 @@ class Heartbeat:
         finally:
             report = None
             ondemand.release(
-                "monitor.report", "monitor.nominal", "monitor.backlog", "monitor.crash"
+                "monitor.report", "monitor.nominal", "monitor.backlog", "monitor.crash", "running"
             )

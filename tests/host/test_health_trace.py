@@ -4,8 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import fleetling
-from fleetling.health.trace import frames
+from agent.version import VERSION
+from fleetling.health.trace import frames, installed_agent
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,9 +18,9 @@ def test_lines_of_the_agent_and_of_the_application(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("import agent\n\nraise ValueError\n")
     lines = (ROOT / "agent/supervisor.py").read_text().splitlines()
     record = crash(["agent/supervisor.py", 30, "run"], ["app.py", 3, "main"])
-    found = frames(record, fleetling.__version__, tmp_path)
+    found = frames(record, installed_agent(VERSION), tmp_path)
     assert [frame.source for frame in found] == [lines[29].strip(), "raise ValueError"]
-    other = frames(record, "0.0.9", None)
+    other = frames(record, installed_agent("0.0.9"), None)
     assert [frame.source for frame in other] == ["", ""]
     assert (other[1].file, other[1].line, other[1].function) == ("app.py", 3, "main")
 
@@ -34,7 +34,7 @@ def test_a_board_makes_nobody_read_other_files(tmp_path: Path) -> None:
     for file in ("../secret.py", str(tmp_path / "secret.py"), "link.py", "plain.txt", "none.py"):
         assert frames(crash([file, 1, "f"]), None, app)[0].source == "", file
     for file in ("agent/../LICENSE", "agent/../tests/conftest.py", "agent/nothing.py"):
-        assert frames(crash([file, 1, "f"]), fleetling.__version__, app)[0].source == "", file
+        assert frames(crash([file, 1, "f"]), ROOT, app)[0].source == "", file
 
 
 def test_what_is_no_trace_is_none(tmp_path: Path) -> None:

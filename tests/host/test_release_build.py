@@ -90,6 +90,8 @@ def test_an_application_is_compiled_and_its_sources_kept(
     assert mpy_version("", files["app.mpy"]) == 6
     kept = repository.store.source_folder("pump", "1.2.0")
     assert (kept / "lib/pump.py").read_text() == (source / "lib/pump.py").read_text()
+    assert (kept / "agent/runtime.py").read_bytes() == few["agent/runtime.py"]
+    assert (kept / device.MANIFEST).read_bytes() == files[device.MANIFEST]
     assert not (kept / ".git").exists()
     assert repository.store.sources.stat().st_mode & 0o077 == 0
     repository.publish()

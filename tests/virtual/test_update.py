@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
 from tuf_repository import signer
-from update_world import World, app, firmware
+from update_world import World, app, firmware, slot_of
 
 from fleetling import device
 from fleetling.simboard.inprocess import Board
@@ -92,12 +93,16 @@ def test_both_together(world: World) -> None:
 
 
 def test_one_that_crashes_is_reverted_and_not_tried_again(world: World) -> None:
-    path = world.add_app("1.1.0", app("bad", "raise ValueError('no')"))
+    bad = app("bad", "raise ValueError('no')")
+    path = world.add_app("1.1.0", bad)
     with world.board_of() as board:
         board.boot(BOOT_S)
         report = update(world, board, path, state="reverted")
         assert report["code"].startswith("trial-")
         assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        # What crashed is named, not what runs when it is told.
+        manifest = slot_of("1.1.0", bad)["manifest.json"]
+        assert world.documents("up/crash")[-1]["app"] == ["1.1.0", f"{zlib.crc32(manifest):08x}"]
         report = update(world, board, path, state="refused")
         assert report["code"] == "update-condemned"
 

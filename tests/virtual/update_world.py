@@ -24,7 +24,7 @@ from fleetling.simboard.chip import stock
 from fleetling.simboard.inprocess import Board
 from fleetling.simboard.inprocess.web import FileServer
 
-__all__ = ["WAIT", "World", "app", "firmware", "run_until"]
+__all__ = ["WAIT", "World", "app", "firmware", "run_until", "slot_of"]
 
 HOST = "updates.lan"
 WAIT = {"trial_s": 60}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from fleetling.cli.options import home_option
 from fleetling.cli.screen import output
 from fleetling.cli.targets import JSON
 from fleetling.errors import FleetlingError
-from fleetling.health.trace import frames
+from fleetling.health.released import Released, find
+from fleetling.health.trace import Frame, frames, installed_agent
 
 
 @click.command("crash")
@@ -23,7 +25,7 @@ from fleetling.health.trace import frames
 @click.option(
     "--source",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of the application's source, of the version that ran.",
+    help="The folder of the application's source; else that of the release that ran.",
 )
 @JSON
 @home_option
@@ -41,18 +43,61 @@ def command(device_id: str, source: Path | None, as_json: bool, folder: Path | N
     if not crash:
         kept = records.newest("crash", [device_id], limit=1)
         crash = dict(kept[0].document) if kept else {}
+    birth = device.birth if device is not None else {}
+    mapped = _mapped(crash, birth, source, place.repository / "sources")
     if as_json:
-        click.echo(json.dumps(crash or None))
+        click.echo(json.dumps({**crash, **mapped.document()} if crash else None))
         return
     if not crash:
         note = f" {missing}." if missing else ""
         output.print(f"No crash of {device_id} is known.{note}", highlight=False)
         return
-    birth = device.birth if device is not None else {}
-    _print(crash, birth, source)
+    _print(crash, mapped)
 
 
-def _print(crash: dict[str, Any], birth: dict[str, Any], source: Path | None) -> None:
+@dataclass(frozen=True)
+class _Mapped:
+    """The trace with its lines; `used` says where they are from, `missing` why some are not."""
+
+    frames: list[Frame]
+    used: list[str]
+    missing: list[str]
+
+    def document(self) -> dict[str, Any]:
+        rows = [asdict(frame) for frame in self.frames]
+        return {"source": rows, "source_from": self.used, "source_missing": self.missing}
+
+
+def _mapped(
+    crash: dict[str, Any], birth: dict[str, Any], source: Path | None, kept: Path
+) -> _Mapped:
+    """The trace beside the sources: the released ones, else the installed agent's; an application
+    folder that a person names goes before both."""
+    released = find(crash, kept) if crash else Released()
+    agent = released.folder
+    # A record of an older agent does not say which one it was: then the one that runs now.
+    version = crash.get("agent", birth.get("agent"))
+    if agent is None or not (agent / "agent").is_dir():
+        agent = installed_agent(version)
+    found = frames(crash, agent, source or released.folder)
+    ours = [frame for frame in found if frame.file.startswith("agent/")]
+    its = [frame for frame in found if frame not in ours]
+    used, missing = [], []
+    if its and (source or released.folder):
+        used.append(f"{source}" if source else f"release {released.name}, {released.folder}")
+    elif its:
+        missing.append(released.missing)
+    if ours and agent is not None and (source or agent != released.folder or not used):
+        own = agent == released.folder
+        used.append(f"agent of {released.name}, {agent}" if own else "this installation's agent")
+    elif ours and agent is None:
+        missing.append(f"The board's agent was {version or 'unknown'}, not this one's.")
+    if any(not frame.source for frame in found) and not missing:
+        missing.append("Some lines are not in these sources.")
+    return _Mapped(found, used, missing)
+
+
+def _print(crash: dict[str, Any], mapped: _Mapped) -> None:
     def say(text: str) -> None:
         output.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -62,15 +107,17 @@ def _print(crash: dict[str, Any], birth: dict[str, Any], source: Path | None) ->
     say(f"{when}boot {shown(crash.get('boot'))}, {shown(crash.get('up'))} s after its start")
     if crash.get("again"):
         say(f"and {shown(crash['again'])} times more since")
-    trace = frames(crash, birth.get("agent"), source)
-    for frame in trace:
+    app = crash.get("app")
+    if isinstance(app, list) and app:
+        say(f"application {shown(app[0]) or 'none'}, agent {shown(crash.get('agent', 'unknown'))}")
+    for frame in mapped.frames:
         say(f"  {shown(frame.file)}:{frame.line} in {shown(frame.function)}")
         if frame.source:
             say(f"      {shown(frame.source)}")
-    if any(not frame.source and not frame.file.startswith("agent/") for frame in trace):
-        say("For the lines of the application: --source FOLDER")
-    if any(not frame.source and frame.file.startswith("agent/") for frame in trace):
-        say(f"The board's agent is {shown(birth.get('agent', 'unknown'))}, not this one's.")
+    for text in mapped.used:
+        say(f"Lines from {shown(text)}")
+    for text in mapped.missing:
+        say(shown(text))
     heap = crash.get("heap")
     if isinstance(heap, dict):
         say("heap: " + ", ".join(f"{shown(k)} {shown(v)}" for k, v in sorted(heap.items())))

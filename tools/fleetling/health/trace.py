@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""A crash's trace beside the source that it ran: the agent's from this installation, where the
-versions are the same, the application's from a folder that a person names."""
+"""A crash's trace beside the lines that ran. No board makes it read what is outside of the folders
+that it is given."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fleetling
 from fleetling import device
 
-__all__ = ["Frame", "frames"]
+__all__ = ["Frame", "frames", "installed_agent"]
 
 LONGEST = 1 << 20
+_VERSION = re.compile(r'^VERSION = "(.*)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Frame:
     source: str
 
 
-def frames(crash: Mapping[str, Any], agent: object, source: Path | None) -> list[Frame]:
+def frames(crash: Mapping[str, Any], agent: Path | None, source: Path | None) -> list[Frame]:
     """The frames of a crash record, innermost last.
 
     Args:
         crash: the record, as the board sent it.
-        agent: the version of the board's agent, as its birth document says.
+        agent: the folder that holds agent/ as it ran, if there is one.
         source: the folder of the application's source, if there is one.
     """
     trace = crash.get("trace")
@@ -43,15 +44,19 @@ def frames(crash: Mapping[str, Any], agent: object, source: Path | None) -> list
         file, line, function = row
         if not (isinstance(file, str) and isinstance(line, int) and isinstance(function, str)):
             continue
-        found.append(Frame(file, line, function, _line(file, line, agent, source)))
+        folder = agent if file.startswith("agent/") else source
+        found.append(Frame(file, line, function, _line(file, line, folder)))
     return found
 
 
-def _line(file: str, line: int, agent: object, source: Path | None) -> str:
-    if file.startswith("agent/"):
-        folder = device.source_folder() if agent == fleetling.__version__ else None
-    else:
-        folder = source
+def installed_agent(version: object) -> Path | None:
+    """The folder that holds this installation's agent, where it has that version."""
+    folder = device.source_folder()
+    found = _VERSION.search((folder / "agent/version.py").read_text())
+    return folder if found and found[1] == version else None
+
+
+def _line(file: str, line: int, folder: Path | None) -> str:
     if folder is None:
         return ""
     # A board must not make us read what is outside of the folder.

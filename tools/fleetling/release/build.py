@@ -203,7 +203,8 @@ def build_app(
     layout: str = "4mb",
     built: int | None = None,
 ) -> AppReport:
-    """Stages the application in a folder, and keeps its sources for traces of crashes.
+    """Stages the application in a folder, and keeps its sources for traces of crashes: its own,
+    the agent's, and the manifest, by which a crash names the build.
 
     Args:
         provides: modules of the boards' firmware beside those of MicroPython's own builds.
@@ -217,7 +218,12 @@ def build_app(
     path = repository.add_app(
         product, application.files, built=built_now(built), requires=requires
     )
-    _keep_sources(repository, product, version, application.sources)
+    kept = {
+        **application.sources,
+        **device.agent_files(),
+        device.MANIFEST: application.files[device.MANIFEST],
+    }
+    _keep_sources(repository, product, version, kept)
     target = repository.releases(product)[path]
     return AppReport(
         path,

@@ -24,7 +24,7 @@ class Heartbeat:
     def __init__(self, runtime):
         self._runtime = runtime
         self._settings = runtime.settings
-        self.metrics = Metrics(runtime.supervisor, runtime.session, runtime.wifi)
+        self.metrics = Metrics(runtime.supervisor, runtime.wifi)
         self.since_s = 0
         self.owes = True
         self.away = 0
@@ -64,5 +64,11 @@ class Heartbeat:
         finally:
             report = None
             ondemand.release(
-                "monitor.report", "monitor.nominal", "monitor.backlog", "monitor.crash", "running"
+                "monitor.report",
+                "monitor.nominal",
+                "monitor.backlog",
+                "monitor.crash",
+                "running",
+                "storage.room",
+                "facts",
             )

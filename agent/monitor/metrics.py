@@ -2,28 +2,26 @@
 """The board's figures between two heartbeats: least, mean, greatest and last of each.
 
 Bytes, milliseconds, dBm, degrees Celsius, as whole numbers. Applications add counters, which only
-grow within a boot, and gauges, which say how something is.
+grow within a boot, and gauges, which say how something is. What only a heartbeat asks for, and how
+it takes the figures, is `report`'s.
 """
 
 import gc
 
 from micropython import const
 
-from agent import ondemand
-from agent.errors import AgentError, Refused
+from agent.errors import Refused
 
 _NAMES = const(16)  # of counters and gauges together
-_STORAGE_S = const(3600)  # littlefs looks at all of itself to say how full it is
 
 
 class Metrics:
-    def __init__(self, supervisor, session, wifi):
+    def __init__(self, supervisor, wifi):
         self._supervisor = supervisor
-        self._session = session
         self._wifi = wifi
-        self._connects = 0
-        self._figures = {}  # name -> [least, sum, greatest, last, count]
-        self._storage_at = None
+        self.figures = {}  # name -> [least, sum, greatest, last, count]
+        self.connects = 0  # of the session, at the last heartbeat
+        self.storage_at = None  # uptime when the file system was last asked how full it is
         self.counts = {}
         self.gauges = {}
 
@@ -45,9 +43,9 @@ class Metrics:
         if value is None:
             return
         value = int(value)
-        found = self._figures.get(name)
+        found = self.figures.get(name)
         if found is None:
-            self._figures[name] = [value, value, value, value, 1]
+            self.figures[name] = [value, value, value, value, 1]
             return
         found[0] = min(found[0], value)
         found[1] += value
@@ -56,7 +54,7 @@ class Metrics:
         found[4] += 1
 
     def sample(self):
-        """Samples all that the board itself tells."""
+        """Samples all that may change from one moment to the next."""
         supervisor = self._supervisor
         board = supervisor.board
         gc.collect()  # else what is free says when it was last collected
@@ -68,26 +66,3 @@ class Metrics:
         supervisor.lag_ms = 0
         self.put("rssi", self._wifi.rssi())
         self.put("temperature_c", board.temperature_c())
-        now = board.uptime_s()
-        if self._storage_at is None or now - self._storage_at >= _STORAGE_S:
-            self._storage_at = now
-            self._room(board)
-
-    def _room(self, board):
-        from agent.storage import room
-
-        self.put("storage", board.storage()["free"])
-        try:
-            self.put("nvs", room.nvs_free())
-        except (AgentError, OSError):
-            pass  # a table of another layout has none
-        room = None
-        ondemand.release("storage.room", "facts")
-
-    def take(self):
-        """{name: [least, mean, greatest, last]} since it was last called."""
-        connects = self._session.connects
-        self.put("connects", connects - self._connects)
-        self._connects = connects
-        taken, self._figures = self._figures, {}
-        return {n: [f[0], f[1] // f[4], f[2], f[3]] for n, f in taken.items()}

@@ -4,9 +4,12 @@
 Loaded for each, then released; what lasts is in `heartbeat`.
 """
 
-from agent.errors import LinkError
+from micropython import const
+
+from agent.errors import AgentError, LinkError
 from agent.monitor import nominal
 
+_STORAGE_S = const(3600)  # littlefs looks at all of itself to say how full it is
 _ALARMING = ("tls-ca", "tls-name", "tls-revoked", "tls-expired", "command-refused")
 
 
@@ -43,7 +46,7 @@ def _document(runtime, heart):
         "boot": supervisor.boot["count"],
         "up": now,
         "span_s": now - heart.since_s,
-        "m": heart.metrics.take(),
+        "m": _taken(runtime, heart.metrics, now),
         "tasks": {name: task.take() for name, task in supervisor.tasks.items()},
         "link": runtime.session.figures(),
     }
@@ -55,6 +58,28 @@ def _document(runtime, heart):
     if heart.metrics.gauges:
         document["gauges"] = heart.metrics.gauges
     return document
+
+
+def _taken(runtime, metrics, now):
+    """{name: [least, mean, greatest, last]} since the last heartbeat."""
+    if metrics.storage_at is None or now - metrics.storage_at >= _STORAGE_S:
+        metrics.storage_at = now
+        _room(runtime.board, metrics)
+    connects = runtime.session.connects
+    metrics.put("connects", connects - metrics.connects)
+    metrics.connects = connects
+    taken, metrics.figures = metrics.figures, {}
+    return {n: [f[0], f[1] // f[4], f[2], f[3]] for n, f in taken.items()}
+
+
+def _room(board, metrics):
+    from agent.storage import room
+
+    metrics.put("storage", board.storage()["free"])
+    try:
+        metrics.put("nvs", room.nvs_free())
+    except (AgentError, OSError):
+        pass  # a table of another layout has none
 
 
 def _alert_of(runtime):

@@ -26,7 +26,8 @@ MINUTES = 10
 # So much slower is an ESP32 than this machine in its interpreter, and in machine code.
 INTERPRETER, MACHINE_CODE = 141, 40
 HEAP_PER_MPY = 1.5  # docs/hardware.md
-MONITOR = ("monitor/bootrecord", "monitor/heartbeat", "monitor/metrics")
+RESIDENT = ("supervisor", "monitor/bootrecord", "monitor/heartbeat", "monitor/metrics")
+BEATS = 40  # that monitor_device.py makes
 SHARE_BUDGET = 2.0  # per cent of the loop's time
 HEAP_BUDGET = 6 * 1024
 
@@ -109,10 +110,19 @@ def main() -> None:
         f"a switch of tasks costs {cost['switch']:.2f} us here, measured {cost['step']:.2f} more"
     )
     files = device.slot_files("0")
-    for title, names in (("monitor", MONITOR), ("with the supervisor", (*MONITOR, "supervisor"))):
-        code = sum(len(files[f"agent/{name}.mpy"]) for name in names) * HEAP_PER_MPY
-        print(f"heap, {title}: {code:,.0f} bytes of code ({HEAP_BUDGET:,} in all)")
-    print(f"its state: {cost['state']:,.0f} bytes here, whose objects are twice an ESP32's")
+    code = {name: len(files[f"agent/{name}.mpy"]) * HEAP_PER_MPY for name in RESIDENT}
+    state = cost["state"] / 2
+    total = sum(code.values()) + state
+    print("\n## Heap of an ESP32, all told\n")
+    for name, size in code.items():
+        print(f"  {size:7,.0f}  code of agent/{name}.py: its .mpy times {HEAP_PER_MPY}")
+    print(
+        f"  {state:7,.0f}  state after {BEATS} heartbeats, and names that stay interned: half of"
+    )
+    print(f"           {cost['state']:,.0f} here, whose objects are twice an ESP32's")
+    verdict = "kept" if total <= HEAP_BUDGET else "NOT KEPT"
+    print(f"  {total:7,.0f}  bytes in all, of {HEAP_BUDGET:,}: {verdict}")
+    print(f"  {sum(code.values()):7,.0f}  of it code")
 
 
 if __name__ == "__main__":

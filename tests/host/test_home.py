@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fleetling import home
@@ -240,3 +241,33 @@ def test_what_does_not_fit_a_board_is_refused() -> None:
     ):
         with pytest.raises(FleetlingError, match=words):
             build_nvs(Provision(**{**base, **changes}))  # type: ignore[arg-type]
+
+
+def test_certificates_of_the_staff_are_renewed_for_the_same_keys(fleet: Home) -> None:
+    names = ("broker", "hub", "operator")
+    keys = {name: fleet.secret(f"{name}.key").read_bytes() for name in names}
+    old = {name: fleet.certificate(name) for name in names}
+    settings = fleet.folder / home.SETTINGS
+    moved = settings.read_text().replace('"mqtt.example:8883"', '"10.0.0.7:8883"')
+    settings.write_text(moved.replace("staff = 825", "staff = 900"))
+    (fleet.folder / "secrets/.hub.pem.new").write_text("of a renewal that was cut")
+    authority = fleet.authority("fleet-ca", None)
+    until = home.renew(Home(fleet.folder), authority)
+    for name in names:
+        made = fleet.certificate(name)
+        made.verify_directly_issued_by(authority.certificate)
+        assert fleet.secret(f"{name}.key").read_bytes() == keys[name]
+        assert stat.S_IMODE(fleet.secret(f"{name}.pem").stat().st_mode) == 0o600
+        assert made.public_key() == old[name].public_key() and made.subject == old[name].subject
+        assert made.serial_number != old[name].serial_number
+        assert until[name] == made.not_valid_after_utc
+        kind = x509.ExtendedKeyUsage
+        usage = [c.extensions.get_extension_for_class(kind).value for c in (made, old[name])]
+        assert usage[0] == usage[1]
+    assert (until["hub"] - old["hub"].not_valid_after_utc).days == 75
+    reached = fleet.certificate("broker").extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert reached.value.get_values_for_type(x509.DNSName) == ["mqtt.example"]
+    assert [str(a) for a in reached.value.get_values_for_type(x509.IPAddress)] == ["10.0.0.7"]
+    assert not list((fleet.folder / "secrets").glob(".*"))

@@ -9,8 +9,7 @@
     hub.db             the hub's database, unless another one is configured
 
 Keys that sign for the whole fleet are encrypted with a passphrase; those that a service needs to
-start without a person are not. Nothing here is ever overwritten: a file is made whole or not at
-all.
+start without a person are not. Keys are never overwritten: a file is made whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 from fleetling.errors import FleetlingError
 from fleetling.pki import Authority, Identity, make_authority
 
-__all__ = ["SETTINGS", "Home", "Plan", "create", "find", "whole_folder", "write_private"]
+__all__ = ["SETTINGS", "Home", "Plan", "create", "find", "renew", "whole_folder", "write_private"]
 
 SETTINGS = "fleetling.toml"
 UNFINISHED = ".fleetling-init"
@@ -61,6 +61,16 @@ ntp = {ntp}
 # repo = "https://updates.example/"
 # The hub's database: sqlite:///PATH (relative to this file) or postgresql+psycopg://USER@HOST/NAME
 database = "sqlite:///hub.db"
+
+# Releases (docs/releases.md): the folder of their repository, relative to this file, and how many
+# days signatures are good for.
+# [release]
+# repository = "repository"
+# [release.expiry]
+# root = 365
+# targets = 180
+# snapshot = 14
+# timestamp = 3
 
 # How long certificates are good for, in days.
 [days]
@@ -324,6 +334,27 @@ class Home:
             ) from e
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return Authority(Identity(self.certificate(name), key))
+
+
+def renew(home: Home, authority: Authority) -> dict[str, datetime]:
+    """Renews the certificates of broker, hub and operator; when each runs out now.
+
+    Their keys stay, so that a cut leaves each with its old certificate or its new one. The
+    broker's has the names that it had, and those that fleetling.toml says now.
+    """
+    hosts = sorted({_host(home.text("broker")), _host(home.text("claims"))})
+    until = {}
+    for name in ("broker", "hub", "operator"):
+        home.secret(f"{name}.key")
+        days = home.days("broker" if name == "broker" else "staff")
+        made = authority.renew(home.certificate(name), days, hosts if name == "broker" else ())
+        path = home.secret(f"{name}.pem")
+        new = path.with_name(f".{name}.pem.new")
+        new.unlink(missing_ok=True)  # of a renewal that was cut
+        write_private(new, made.public_bytes(Encoding.PEM))
+        new.replace(path)
+        until[name] = made.not_valid_after_utc
+    return until
 
 
 @contextmanager

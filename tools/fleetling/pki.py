@@ -9,6 +9,8 @@ A board's certificate carries its id as the only name; the broker takes it as th
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -127,6 +129,21 @@ def _builder(
     )
 
 
+def _host_names(hosts: list[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host.strip("[]"))))
+        except ValueError:
+            if not host.isascii():
+                raise FleetlingError(
+                    f"{host!r} is no name that a certificate can carry",
+                    "Give its ASCII form (xn--...), as boards dial it.",
+                ) from None
+            names.append(x509.DNSName(host))
+    return names
+
+
 class Authority:
     """A certificate authority: its certificate and its key."""
 
@@ -164,17 +181,7 @@ class Authority:
         """An identity for the broker; `hosts` are the names and addresses that boards dial."""
         if not hosts:
             raise FleetlingError("The broker has no name", "Give the host that boards will dial.")
-        names: list[x509.GeneralName] = []
-        for host in hosts:
-            try:
-                names.append(x509.IPAddress(ipaddress.ip_address(host.strip("[]"))))
-            except ValueError:
-                if not host.isascii():
-                    raise FleetlingError(
-                        f"{host!r} is no name that a certificate can carry",
-                        "Give its ASCII form (xn--...), as boards dial it.",
-                    ) from None
-                names.append(x509.DNSName(host))
+        names = _host_names(hosts)
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._issue(
             hosts[0], key.public_key(), days, ExtendedKeyUsageOID.SERVER_AUTH, names
@@ -186,6 +193,25 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         made = self._issue(name, key.public_key(), days, ExtendedKeyUsageOID.CLIENT_AUTH)
         return Identity(made, key)
+
+    def renew(
+        self, old: x509.Certificate, days: int, hosts: Sequence[str] = ()
+    ) -> x509.Certificate:
+        """A new certificate for the name and the key of an old one of ours.
+
+        Args:
+            hosts: for a broker, the names and addresses that it has from now on besides.
+        """
+        name = old.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        purpose = old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        key = old.public_key()
+        assert isinstance(name, str) and isinstance(key, ec.EllipticCurvePublicKey)
+        names: list[x509.GeneralName] = []
+        with suppress(x509.ExtensionNotFound):
+            kind = x509.SubjectAlternativeName
+            names += old.extensions.get_extension_for_class(kind).value
+        names += [name for name in _host_names(list(hosts)) if name not in names]
+        return self._issue(name, key, days, next(iter(purpose)), names)
 
     def claim(self, device_id: str, days: int = 365) -> Identity:
         """The claim identity of one board."""

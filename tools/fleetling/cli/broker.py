@@ -55,3 +55,22 @@ def run(kind: str | None, folder: Path | None) -> None:
         )
         while broker.running:
             time.sleep(0.5)
+
+
+@command.command()
+@home_option
+def renew(folder: Path | None) -> None:
+    """Renew the certificates of the broker, the hub and the operator.
+
+    Their keys stay. Boards renew their own certificates by themselves.
+    """
+    place = home.find(folder)
+    until = home.renew(place, authority(place, "fleet-ca"))
+    for name, at in until.items():
+        output.print(f"{name:9} until {at:%Y-%m-%d}", highlight=False)
+    output.print(
+        "Copy secrets/broker.pem and secrets/hub.pem to where they run.\n"
+        "Then start the broker and the hub again: they go on with the old ones until then.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -46,12 +46,21 @@ def busy():
 
 def count(name, more=1):
     """Counts in the heartbeats."""
-    _built().heartbeat.metrics.count(name, more)
+    _metrics().count(name, more)
 
 
 def gauge(name, value):
     """Shows a number in the heartbeats."""
-    _built().heartbeat.metrics.gauge(name, value)
+    _metrics().gauge(name, value)
+
+
+def _metrics():
+    heart = _built().heartbeat
+    if heart.metrics is None:
+        from agent.monitor.metrics import Metrics
+
+        heart.metrics = Metrics()
+    return heart.metrics
 
 
 def top():

@@ -83,7 +83,7 @@ class Runtime:
                 self.heartbeat.owes = True
         finally:
             crash = None
-            ondemand.release("monitor.crash", "running")
+            ondemand.release("monitor.crash", "running", "storage.files")
 
     def failed(self, e):
         """Ends the life because of an exception that no task has caught."""

@@ -29,92 +29,84 @@ _LONG_S = const(600)  # are answered by a new start; the next one by a reset
 
 
 class Task:
-    """A supervised task's own handle: it must call `alive` or `sleep` within its deadline.
+    """A supervised task: its own handle, by which it must call `alive` or `sleep` within its
+    deadline, and at once what the event loop runs, step by step, as if it were a coroutine.
 
-    `restarts` is how often it was started again."""
+    `restarts` is how often it was started again; busy_us and worst_us, the longest step, are since
+    the last heartbeat."""
 
     def __init__(self, supervisor, name, run, deadline_s, of_application=False):
+        self.supervisor = supervisor
         self.name = name
         self.of_application = of_application
         self.run = run
-        self.restarts = 0
-        self.busy_us = 0
-        self.worst_us = 0
+        self.restarts = self.busy_us = self.worst_us = 0
         self.kept = None  # the asyncio task, held so that it is not collected
-        self.failures = []  # uptimes of the last ones
-        self._mark = name.encode()[:16]
-        self.supervisor = supervisor
-        self._board = supervisor.board
+        self.failures = ()  # uptimes of the last ones
+        self._life = None  # the coroutine, from the first step on
         self._deadline_ms = int(deadline_s * 1000)
         self.alive()
 
     def alive(self):
         """Checks in."""
-        self._due = self._board.ticks_add(self._board.ticks_ms(), self._deadline_ms)
+        self._wait(0)
 
     async def sleep(self, seconds):
         """Sleeps; the deadline starts to run when the sleep should end."""
         while seconds > _DAY_S:  # ticks reach no further than six days
-            await self._nap(_DAY_S)
+            self._wait(_DAY_S * 1000)
+            await asyncio.sleep(_DAY_S)
             seconds -= _DAY_S
-        await self._nap(seconds)
-
-    async def _nap(self, seconds):
-        ms = int(seconds * 1000) + self._deadline_ms
-        self._due = self._board.ticks_add(self._board.ticks_ms(), ms)
+        self._wait(int(seconds * 1000))
         await asyncio.sleep(seconds)
-        self.alive()
+        self._wait(0)
+
+    def _wait(self, ms):
+        board = self.supervisor.board
+        self._due = board.ticks_add(board.ticks_ms(), ms + self._deadline_ms)
 
     def left_ms(self):
         """Until it is overdue."""
-        return self._board.ticks_diff(self._due, self._board.ticks_ms())
+        board = self.supervisor.board
+        return board.ticks_diff(self._due, board.ticks_ms())
 
-    def begin(self):
-        """A step of it begins."""
-        record = self.supervisor.record
-        if record.task != self._mark:
-            record.mark(self._mark, self.supervisor.uptime_s)
-        self._began = self._board.ticks_us()
+    def send(self, raised):
+        """One step. `raised` is what the event loop throws in, or None, all that it ever sends."""
+        supervisor = self.supervisor
+        board = supervisor.board
+        if supervisor.running is not self:
+            supervisor.running = self
+            supervisor.record.mark(self.name.encode(), supervisor.uptime_s)
+        began = board.ticks_us()
+        try:
+            if self._life is None:
+                self._life = self.run(self)
+            return self._life.send(None) if raised is None else self._life.throw(raised)
+        except StopIteration:
+            supervisor.tasks.pop(self.name, None)
+            raise
+        except BaseException as e:  # whatever a wing or an application raises
+            if not isinstance(e, Exception) and type(e) is not SystemExit:
+                raise  # Ctrl-C, a cancellation
+            self._life = self._again(supervisor.failed(self, e))
+        finally:
+            took = board.ticks_diff(board.ticks_us(), began)
+            self.busy_us += took
+            self.worst_us = max(self.worst_us, took)
+        return self._life.send(None)
 
-    def end(self):
-        took = self._board.ticks_diff(self._board.ticks_us(), self._began)
-        self.busy_us += took
-        self.worst_us = max(self.worst_us, took)
+    throw = send
 
-    def take(self):
-        """[busy ms, longest step in ms] since it was last called, and [restarts] since ever."""
-        taken = [self.busy_us // 1000, self.worst_us // 1000, self.restarts]
-        self.busy_us = self.worst_us = 0
-        return taken
+    async def _again(self, pause_s):
+        await self.sleep(pause_s)
+        await self.run(self)
 
+    def close(self):
+        if self._life:
+            self._life.close()
 
-class Steps:
-    """Awaits a coroutine step by step, and tells its task of each."""
-
-    def __init__(self, task, coroutine):
-        self._task = task
-        self._coroutine = coroutine
-
-    def __iter__(self):
-        resume, value = self._coroutine.send, None
-        while True:
-            self._task.begin()
-            try:
-                given = resume(value)
-            except StopIteration:
-                return
-            finally:
-                self._task.end()
-            try:
-                yield given
-                resume, value = self._coroutine.send, None
-            except GeneratorExit:
-                self._coroutine.close()
-                raise
-            except BaseException as e:  # noqa: BLE001 - cancelled: the coroutine's to handle
-                resume, value = self._coroutine.throw, e
-
-    __await__ = __iter__
+    def __await__(self):  # CPython's event loop asks for it, and never calls it
+        return self
 
 
 class Supervisor:
@@ -132,7 +124,7 @@ class Supervisor:
         self.boot = boot
         self.on_failure = None  # called with (name, exception) when a task has raised
         self.failed_at = 0  # uptime when one did
-        self._running = False
+        self.running = None  # the task whose step ran last; ourselves before the first
         self._state = state
 
     @property
@@ -149,26 +141,14 @@ class Supervisor:
         if name in self.tasks:
             raise AgentError("task-exists", name)
         task = self.tasks[name] = Task(self, name, run, deadline_s, of_application)
-        if self._running:
+        if self.running:
             self._start(task)
 
     def _start(self, task):
         task.alive()
-        task.kept = asyncio.create_task(self._keep(task))
+        task.kept = asyncio.create_task(task)
 
-    async def _keep(self, task):
-        while True:
-            try:
-                await Steps(task, task.run(task))
-                self.tasks.pop(task.name, None)
-                return
-            except BaseException as e:  # whatever a wing or an application raises
-                if not isinstance(e, Exception) and type(e) is not SystemExit:
-                    raise  # Ctrl-C, a cancellation
-                pause_s = self._failed(task, e)
-            await task.sleep(pause_s)
-
-    def _failed(self, task, e):
+    def failed(self, task, e):
         """Notes a failure; the seconds to wait until the next start."""
         now = self.failed_at = self.board.uptime_s()
         task.failures = [at for at in task.failures if now - at < _LONG_S] + [now]
@@ -185,7 +165,7 @@ class Supervisor:
     async def run(self):
         """Runs for ever; ends only by a reset or by Ctrl-C."""
         board = self.board
-        self._running = True
+        self.running = self
         for task in list(self.tasks.values()):
             self._start(task)
         while True:

@@ -14,16 +14,16 @@ quickly, and what that was a while ago.
 
 from micropython import const
 
-# name -> (limit's setting, whether more is worse, least difference that counts, may leak)
-WATCHED = {
-    "heap": ("limit_heap", False, 2048, True),
-    "block": (None, False, 4096, True),
-    "storage": ("limit_storage", False, 16384, True),
-    "lag_ms": ("limit_lag_ms", True, 100, False),
-    "rssi": (None, False, 8, False),
-    "temperature_c": ("limit_temp_c", True, 5, False),
-    "connects": (None, True, 3, False),
-}
+# (name, limit's setting, whether more is worse, least difference that counts, may leak)
+WATCHED = (
+    ("heap", "limit_heap", False, 2048, True),
+    ("block", None, False, 4096, True),
+    ("storage", "limit_storage", False, 16384, True),
+    ("lag_ms", "limit_lag_ms", True, 100, False),
+    ("rssi", None, False, 8, False),
+    ("temperature_c", "limit_temp_c", True, 5, False),
+    ("connects", None, True, 3, False),
+)
 _WARM = const(12)  # heartbeats until the baseline is trusted,
 _WEIGHT = const(32)  # and those that it is made of later
 _FAR = const(8)  # deviations
@@ -34,93 +34,103 @@ _DAY_S = const(86400)
 _LEAST_S = const(3600)  # a trend is looked at when it is as old as this,
 _MOST_S = const(6 * 3600)  # and begins anew after this when there is none
 _QUICK = const(4)  # heartbeats that the quick mean is made of
-_N, _MEAN, _DEVIATION, _LATELY, _MARK, _AGE_S = 0, 1, 2, 3, 4, 5
+# What is kept of a figure, in a row: heartbeats so far, mean, deviation, quick mean, mark, age of
+# the mark; then a count for each kind of alert: below zero, so many heartbeats towards raising;
+# above, it is raised, and so many, less one, towards clearing.
+_N, _MEAN, _DEVIATION, _LATELY, _MARK, _AGE_S, _COUNTS = 0, 1, 2, 3, 4, 5, 6
+_KINDS = ("limit", "step", "leak")
+SIZE = const(9)
 
 
 class Nominal:
-    """`kept` has what lasts between two heartbeats: `baselines`, name -> [n, mean, deviation,
-    quick mean, mark, age of the mark], and `counts`, (name, kind) -> below zero, so many
-    heartbeats towards raising; above, it is raised, and so many, less one, towards clearing.
-    `alert(metric, kind, raised, value, limit)` is called when one is raised or cleared.
+    """`learned` is a list, empty at first, of what lasts between two heartbeats: small integers,
+    SIZE for each figure that is watched. `alert(metric, kind, raised, value, limit)` is called
+    when one is raised or cleared.
     """
 
-    def __init__(self, settings, kept, alert):
+    def __init__(self, settings, learned, alert):
+        if not learned:
+            learned.extend([0] * (SIZE * len(WATCHED)))
         self._settings = settings
-        self._states = kept.baselines
-        self._counts = kept.counts
+        self._learned = learned
         self._alert = alert
 
     def judge(self, figures, span_s):
-        """`figures` as `Metrics.take` gives them, of a heartbeat that lasted `span_s`."""
-        for name in WATCHED:
+        """`figures` as a heartbeat tells them, of one that lasted `span_s`."""
+        at = 0
+        for name, setting, more, floor, leaks in WATCHED:
             if name in figures:
-                setting, more, floor, leaks = WATCHED[name]
                 value = figures[name][2 if more else 0]
                 if setting:
-                    self._limit(name, value, self._settings[setting], more)
-                self._learn(name, figures[name][1], more, floor, leaks, span_s)
+                    self._limit(at, value, self._settings[setting], more)
+                self._learn(at, figures[name][1], more, floor, leaks, span_s)
+            at += SIZE
 
-    def _limit(self, name, value, limit, more):
+    def _limit(self, at, value, limit, more):
         if not limit:
             return
         margin = max(abs(limit) // 10, 1)
         beyond = value > limit if more else value < limit
         within = value < limit - margin if more else value > limit + margin
-        self._turn(name, "limit", beyond, within, value, limit)
+        self._turn(at, 0, beyond, within, value, limit)
 
-    def _learn(self, name, value, more, floor, leaks, span_s):
+    def _learn(self, at, value, more, floor, leaks, span_s):
         value <<= 4
-        state = self._states.get(name)
-        if state is None:
-            self._states[name] = [1, value, 0, value, 0, 0]
+        state = self._learned
+        if not state[at + _N]:
+            state[at + _N] = 1
+            state[at + _MEAN] = state[at + _LATELY] = value
             return
-        mean = state[_MEAN]
+        mean = state[at + _MEAN]
         floor <<= 4
         if leaks:
             floor = max(floor, mean >> 3)
-        deviation = max(state[_DEVIATION], floor >> 3)
+        deviation = max(state[at + _DEVIATION], floor >> 3)
         off = value - mean
         worse = off if more else -off
-        state[_N] = min(state[_N] + 1, _WEIGHT)
-        if state[_N] > _WARM:
+        count = state[at + _N] = min(state[at + _N] + 1, _WEIGHT)
+        if count > _WARM:
             far = worse > max(_FAR * deviation, floor)
             near = worse < max(_NEAR * deviation, floor >> 1)
-            self._turn(name, "step", far, near, value >> 4, mean >> 4)
+            self._turn(at, 1, far, near, value >> 4, mean >> 4)
             off = max(-_NEAR * deviation, min(_NEAR * deviation, off))
-        state[_MEAN] += _part(off, state[_N])
-        state[_DEVIATION] += _part(abs(off) - state[_DEVIATION], state[_N])
+        state[at + _MEAN] += _part(off, count)
+        state[at + _DEVIATION] += _part(abs(off) - state[at + _DEVIATION], count)
         if leaks:
-            state[_LATELY] += _part(value - state[_LATELY], _QUICK)
-            self._leak(name, state, span_s)
+            state[at + _LATELY] += _part(value - state[at + _LATELY], _QUICK)
+            self._leak(at, span_s)
 
-    def _leak(self, name, state, span_s):
-        left = state[_LATELY]
-        state[_AGE_S] += span_s
-        if state[_N] <= _WARM:
-            state[_MARK], state[_AGE_S] = left, 0
-        if state[_AGE_S] < _LEAST_S:
+    def _leak(self, at, span_s):
+        state = self._learned
+        left = state[at + _LATELY]
+        state[at + _AGE_S] += span_s
+        if state[at + _N] <= _WARM:
+            state[at + _MARK], state[at + _AGE_S] = left, 0
+        age_s = state[at + _AGE_S]
+        if age_s < _LEAST_S:
             return
-        in_a_day = (state[_MARK] - left >> 4) * _DAY_S // state[_AGE_S]
+        in_a_day = (state[at + _MARK] - left >> 4) * _DAY_S // age_s
         leaking = in_a_day > left >> 4
-        self._turn(name, "leak", leaking, not leaking, left >> 4, in_a_day)
-        if state[_AGE_S] > _MOST_S and not leaking:
-            state[_MARK], state[_AGE_S] = left, 0
+        self._turn(at, 2, leaking, not leaking, left >> 4, in_a_day)
+        if age_s > _MOST_S and not leaking:
+            state[at + _MARK], state[at + _AGE_S] = left, 0
 
-    def _turn(self, name, kind, bad, good, value, limit):
+    def _turn(self, at, kind, bad, good, value, limit):
         """Raises after some bad ones in a row, clears after some good ones."""
-        key = (name, kind)
-        count = self._counts.get(key, 0)
+        place = at + _COUNTS + kind
+        count = self._learned[place]
+        name = WATCHED[at // SIZE][0]
         if count <= 0:
             count = count - 1 if bad else 0
             if count <= -_RAISE:
                 count = 1
-                self._alert(name, kind, True, value, limit)
+                self._alert(name, _KINDS[kind], True, value, limit)
         else:
             count = count + 1 if good else 1
             if count > _CLEAR:
                 count = 0
-                self._alert(name, kind, False, value, limit)
-        self._counts[key] = count
+                self._alert(name, _KINDS[kind], False, value, limit)
+        self._learned[place] = count
 
 
 def _part(value, count):

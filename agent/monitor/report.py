@@ -10,13 +10,14 @@ from agent.errors import AgentError, LinkError
 from agent.monitor import nominal
 
 _STORAGE_S = const(3600)  # littlefs looks at all of itself to say how full it is
+_SAMPLED = ("heap", "block", "least", "lag_ms", "rssi", "temperature_c")  # as `heartbeat` has them
 _ALARMING = ("tls-ca", "tls-name", "tls-revoked", "tls-expired", "command-refused")
 
 
 async def beat(runtime, heart):
     """Judges and sends, or keeps for later. AgentError when flash does not take it."""
     document = _document(runtime, heart)
-    nominal.Nominal(runtime.settings, heart, _alert_of(runtime)).judge(
+    nominal.Nominal(runtime.settings, heart.learned, _alert_of(runtime)).judge(
         document["m"], document["span_s"]
     )
     session = runtime.session
@@ -46,38 +47,54 @@ def _document(runtime, heart):
         "boot": supervisor.boot["count"],
         "up": now,
         "span_s": now - heart.since_s,
-        "m": _taken(runtime, heart.metrics, now),
-        "tasks": {name: task.take() for name, task in supervisor.tasks.items()},
+        "m": _taken(runtime, heart, now),
+        "tasks": {name: _did(task) for name, task in supervisor.tasks.items()},
         "link": runtime.session.figures(),
     }
     heart.since_s = now
     if runtime.clock.synced():
         document["at"] = runtime.clock.now()
-    if heart.metrics.counts:
-        document["counts"] = heart.metrics.counts
-    if heart.metrics.gauges:
-        document["gauges"] = heart.metrics.gauges
+    own = heart.metrics
+    if own and own.counts:
+        document["counts"] = own.counts
+    if own and own.gauges:
+        document["gauges"] = own.gauges
     return document
 
 
-def _taken(runtime, metrics, now):
+def _did(task):
+    """[busy ms, longest step in ms] since the last heartbeat, and [restarts] since ever."""
+    done = [task.busy_us // 1000, task.worst_us // 1000, task.restarts]
+    task.busy_us = task.worst_us = 0
+    return done
+
+
+def _taken(runtime, heart, now):
     """{name: [least, mean, greatest, last]} since the last heartbeat."""
-    if metrics.storage_at is None or now - metrics.storage_at >= _STORAGE_S:
-        metrics.storage_at = now
-        _room(runtime.board, metrics)
-    connects = runtime.session.connects
-    metrics.put("connects", connects - metrics.connects)
-    metrics.connects = connects
-    taken, metrics.figures = metrics.figures, {}
-    return {n: [f[0], f[1] // f[4], f[2], f[3]] for n, f in taken.items()}
+    taken = {}
+    figures = heart.figures
+    for at, name in enumerate(_SAMPLED):
+        count, least, total, greatest, last = figures[5 * at : 5 * at + 5]
+        if count:
+            taken[name] = [least, total // count, greatest, last]
+        figures[5 * at] = figures[5 * at + 2] = 0
+    now_and_then = {}
+    if heart.storage_at is None or now - heart.storage_at >= _STORAGE_S:
+        heart.storage_at = now
+        _room(runtime.board, now_and_then)
+    now_and_then["connects"] = runtime.session.connects - heart.connects
+    heart.connects = runtime.session.connects
+    for name, value in now_and_then.items():
+        taken[name] = [value] * 4
+    return taken
 
 
-def _room(board, metrics):
+def _room(board, found):
     from agent.storage import room
 
-    metrics.put("storage", board.storage()["free"])
+    found["storage"] = board.storage()["free"]
     try:
-        metrics.put("nvs", room.nvs_free())
+        found["nvs"] = room.nvs_free()
     except (AgentError, OSError):
         pass  # a table of another layout has none
 

@@ -26,7 +26,7 @@ MINUTES = 10
 # So much slower is an ESP32 than this machine in its interpreter, and in machine code.
 INTERPRETER, MACHINE_CODE = 141, 40
 HEAP_PER_MPY = 1.5  # docs/hardware.md
-RESIDENT = ("supervisor", "monitor/bootrecord", "monitor/heartbeat", "monitor/metrics")
+RESIDENT = ("supervisor", "monitor/bootrecord", "monitor/heartbeat")
 BEATS = 40  # that monitor_device.py makes
 SHARE_BUDGET = 2.0  # per cent of the loop's time
 HEAP_BUDGET = 6 * 1024
@@ -51,10 +51,10 @@ def a_minute() -> dict[str, float]:
             setattr(owner, name, call)
 
         for task in supervisor.tasks.values():
-            counted(task, "begin", "steps")
+            counted(task, "send", "steps")
         counted(supervisor.record, "mark", "changes")
         counted(supervisor, "_look", "looks")
-        counted(heart.metrics, "sample", "samples")
+        counted(heart, "sample", "samples")
         counted(heart, "_report", "beats")
         board.resume(60 * MINUTES)
     return {name: count / MINUTES for name, count in counts.items()}

@@ -53,6 +53,11 @@ async def no_pause(seconds):
     await asyncio.sleep(0)
 
 
+async def life(task):
+    """All of a task's life, outside of `Supervisor.run`."""
+    await asyncio.create_task(task)
+
+
 async def started(supervisor, rounds=12):
     running = asyncio.create_task(supervisor.run())
     for _ in range(rounds):
@@ -94,7 +99,7 @@ async def test_a_task_that_goes_on_raising_ends_in_a_reset():
         supervisor.task("fails", fails)
         task = supervisor.tasks["fails"]
         task.sleep = no_pause
-        await raises_async(Ended, supervisor._keep(task))
+        await raises_async(Ended, life(task))
         assert len(runs) == 4, kind
         board.cause = "hard"
         boot = supervisor_of(board).boot
@@ -115,7 +120,7 @@ async def test_failures_that_lie_far_apart_do_not_end_in_a_reset():
     supervisor.task("fails", fails)
     task = supervisor.tasks["fails"]
     task.sleep = no_pause
-    await supervisor._keep(task)
+    await life(task)
     assert len(runs) == 20 and task.restarts == 19
 
 
@@ -135,7 +140,7 @@ async def test_a_note_that_fails_stops_nobody():
 
     supervisor.task("fails", fails)
     supervisor.tasks["fails"].sleep = no_pause
-    await supervisor._keep(supervisor.tasks["fails"])
+    await life(supervisor.tasks["fails"])
     assert len(runs) == 3 and any(["MemoryError" in line for line in lines])
 
 
@@ -155,10 +160,10 @@ async def test_steps_are_measured_and_the_boot_record_says_whose_runs():
 
     supervisor.task("works", works)
     task = supervisor.tasks["works"]
-    await supervisor._keep(task)
+    await life(task)
     supervisor.task("a name that is rather long", other)
-    await supervisor._keep(supervisor.tasks["a name that is rather long"])
-    assert task.take() == [45, 40, 0] and task.take() == [0, 0, 0]
+    await supervisor.tasks["a name that is rather long"].kept
+    assert (task.busy_us, task.worst_us, task.restarts) == (45_000, 40_000, 0)
     assert seen == [b"works", b"works", b"a name that is r"]
     board.cause = "watchdog"
     boot = supervisor_of(board).boot
@@ -176,9 +181,9 @@ async def test_a_cancelled_task_ends_and_may_clean_up():
             cleaned.append(1)
 
     supervisor.task("waits", waits)
-    running = asyncio.create_task(supervisor._keep(supervisor.tasks["waits"]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    running = asyncio.create_task(life(supervisor.tasks["waits"]))
+    for _ in range(4):
+        await asyncio.sleep(0)
     running.cancel()
     await raises_async(asyncio.CancelledError, running)
     assert cleaned == [1]
@@ -270,9 +275,12 @@ async def test_a_long_sleep_is_slept_in_days():
     async def nap(seconds):
         naps.append(seconds)
 
-    task._nap = nap
-    for seconds in (0.5, 86400, 2.5 * 86400):
-        await task.sleep(seconds)
+    sleep, asyncio.sleep = asyncio.sleep, nap
+    try:
+        for seconds in (0.5, 86400, 2.5 * 86400):
+            await task.sleep(seconds)
+    finally:
+        asyncio.sleep = sleep
     assert naps == [0.5, 86400, 86400, 86400, 43200]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
 from published import publish_releases
 from test_config_service import Bench, bench
 
@@ -13,7 +14,9 @@ from agent.version import VERSION
 from fleetling import device
 from fleetling.image.flash import build_flash
 from fleetling.image.nvs import build_nvs
+from fleetling.release.build import build_app
 from fleetling.release.bundle import unpack_app
+from fleetling.release.repository import Repository
 from fleetling.simboard.chip import stock
 
 __all__ = ["bench"]
@@ -29,18 +32,18 @@ async def main(task):
 WELL = "def level(depth):\n    return 40 // depth  # metres\n"
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_release_that_crashed(bench: Bench) -> None:
     folder = bench.home / "pump"
     (folder / "lib").mkdir(parents=True)
     (folder / "app.py").write_text(APP)
     (folder / "lib/well.py").write_text(WELL)
     publish_releases(bench.home / "repository", ())
-    build = ("release", "build", "app", str(folder), "--version", "2.0.0", "--product")
-    bench.run(*build, "pump")
+    repository = bench.home / "repository"
+    build_app(Repository(repository), folder, "pump", "2.0.0")
     # Another product has the version, too, and the working copy goes on.
     (folder / "lib/well.py").write_text("# New.\n" * 9 + WELL)
-    bench.run(*build, "fan")
-    repository = bench.home / "repository"
+    build_app(Repository(repository), folder, "fan", "2.0.0")
     slot = unpack_app((repository / "staged/targets/pump/2.0.0.app").read_bytes())
     provision = bench.fleet.provision("dev")
     board = bench.fleet.board(provision)
@@ -70,4 +73,3 @@ def test_the_lines_of_the_release_that_crashed(bench: Bench) -> None:
     shown = " ".join(bench.run("crash", "dev").stdout.split())
     assert "40 // depth" not in shown and "--source FOLDER" in shown
     assert "another build than 2.0.0 of fan" in shown
-    assert "# New." in bench.run("crash", "dev", "--source", str(folder)).stdout

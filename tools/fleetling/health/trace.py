@@ -60,8 +60,8 @@ def _line(file: str, line: int, folder: Path | None) -> str:
     if folder is None:
         return ""
     # A board must not make us read what is outside of the folder.
-    root = folder.resolve()
-    path = (root / file).resolve()
+    root = (folder / "agent" if file.startswith("agent/") else folder).resolve()
+    path = (folder / file).resolve()
     if not path.is_relative_to(root) or path.suffix != ".py" or not path.is_file():
         return ""
     if path.stat().st_size > LONGEST:

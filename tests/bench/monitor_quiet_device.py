@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""A board that has nothing to say, round the real supervisor and the real monitor. Runs on
+MicroPython, for monitor.py."""
+
+import gc
+import json
+import time
+
+from agent.monitor.bootrecord import BootRecord
+from agent.monitor.heartbeat import Heartbeat
+from agent.supervisor import Supervisor, Task
+
+TASKS = ("link", "health", "identity", "app")
+
+
+class Board:
+    def __init__(self):
+        self.rtc = bytearray(2048)
+        self.length = 0
+        self.start = time.ticks_ms()
+        self.beats = 0
+
+    def rtc_memory(self, data=None):
+        if data is None:
+            return bytes(self.rtc[: self.length])
+        self.rtc[: len(data)] = data
+        self.length = len(data)
+        return None
+
+    def ticks_ms(self):
+        return time.ticks_ms()
+
+    def ticks_us(self):
+        return time.ticks_us()
+
+    def ticks_diff(self, a, b):
+        return time.ticks_diff(a, b)
+
+    def ticks_add(self, a, b):
+        return time.ticks_add(a, b)
+
+    def uptime_s(self):
+        return time.ticks_diff(time.ticks_ms(), self.start) // 1000 + 60 * self.beats
+
+    def heap(self):
+        return {"free": gc.mem_free(), "largest": 110592, "least": 100000}
+
+    def storage(self):
+        return {"free": 500000}
+
+    def temperature_c(self):
+        return 45
+
+    def feed_watchdog(self):
+        pass
+
+
+class State:
+    def get(self, key, size=0):
+        return None
+
+    def get_int(self, key):
+        return 0
+
+    def set_int(self, key, value):
+        pass
+
+
+class Quiet:
+    """Session, Wi-Fi, events, clock and log of a board that has nothing to say."""
+
+    connects = 1
+    failures = {}  # noqa: RUF012
+
+    def connected(self):
+        return True
+
+    def figures(self):
+        return {"connects": 1, "dropped": 0, "failures": {}, "in": 1000, "out": 1000}
+
+    async def publish(self, topic, document, qos=0, retain=False):
+        if not isinstance(document, str):
+            json.dumps(document)
+
+    def rssi(self):
+        return -60
+
+    def synced(self):
+        return True
+
+    def now(self):
+        return 1795392000
+
+    def add(self, code, **detail):
+        pass
+
+    def info(self, wing, text):
+        pass
+
+    warning = error = info
+
+
+class Runtime:
+    """What `agent.runtime.Runtime` has, for those that ask it here."""
+
+
+SETTINGS = {
+    "heartbeat_s": 60,
+    "limit_heap": 8192,
+    "limit_storage": 32768,
+    "limit_lag_ms": 5000,
+    "limit_temp_c": 90,
+}
+
+
+def make(board):
+    runtime = Runtime()
+    quiet = Quiet()
+    runtime.board = board
+    runtime.log = runtime.session = runtime.wifi = runtime.events = runtime.clock = quiet
+    runtime.settings = SETTINGS
+    record = BootRecord(runtime.board.rtc_memory)
+    runtime.supervisor = Supervisor(runtime.board, quiet, State(), {"count": 1}, record)
+    runtime.heart = Heartbeat(runtime)
+    return runtime
+
+
+def add_tasks(supervisor):
+    """Four, as a board with an application has, each within its first step."""
+    for name in TASKS:
+        task = supervisor.tasks[name] = Task(supervisor, name, for_ever, 30)
+        task.send(None)
+
+
+def minute(runtime):
+    """Six samples, and the heartbeat."""
+    for _ in range(6):
+        runtime.heart.sample()
+    beat(runtime)
+
+
+def beat(runtime):
+    runtime.board.beats += 1
+    report = runtime.heart._report()
+    try:
+        report.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a heartbeat of a board with nothing to say waits")
+
+
+async def for_ever(task):
+    while True:
+        await Yield()
+
+
+class Yield:
+    """Gives the loop back once, to whoever steps a task by hand."""
+
+    def __iter__(self):
+        yield
+
+    __await__ = __iter__

@@ -13,6 +13,7 @@ Invariants:
 
 import asyncio
 import gc
+import sys
 
 from micropython import const
 
@@ -88,6 +89,7 @@ class Task:
         except BaseException as e:  # whatever a wing or an application raises
             if not isinstance(e, Exception) and type(e) is not SystemExit:
                 raise  # Ctrl-C, a cancellation
+            self._life = None  # what it holds may be all of the heap
             self._life = self._again(supervisor.failed(self, e))
         finally:
             took = board.ticks_diff(board.ticks_us(), began)
@@ -150,6 +152,9 @@ class Supervisor:
 
     def failed(self, task, e):
         """Notes a failure; the seconds to wait until the next start."""
+        if task.name == "app":
+            # It is loaded anew for that; until then its module, and what it holds, is in the way.
+            sys.modules.pop("app", None)
         now = self.failed_at = self.board.uptime_s()
         task.failures = [at for at in task.failures if now - at < _LONG_S] + [now]
         task.restarts += 1

@@ -186,7 +186,7 @@ def test_a_second_signer(tmp_path: Path) -> None:
         (
             (*FIRMWARE, "--layout", "2mb"),
             1,
-            "4mb, 8mb",
+            "4mb, 4mb-keys, 8mb",
         ),
         (
             (*FIRMWARE, "--board", "A board"),

@@ -137,6 +137,13 @@ def test_rotation_and_the_old_key_gone(fleet: Path, role: str) -> None:
     assert "problems: none" in said("release", "verify", cwd=fleet)
 
 
+def test_without_a_repository_is_said_what_makes_one(tmp_path: Path) -> None:
+    said(*INIT, "--no-passphrase", cwd=tmp_path)
+    for arguments in (("sign",), ("rotate", "pump")):
+        done = run("release", *arguments, cwd=tmp_path)
+        assert done.returncode == 1 and "fleetling release init" in done.stderr
+
+
 def test_a_second_signer(tmp_path: Path) -> None:
     said(*INIT, "--no-passphrase", cwd=tmp_path)
     second = make_signer()

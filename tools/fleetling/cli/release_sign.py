@@ -43,6 +43,7 @@ def sign(given: tuple[Path, ...], renew: bool, folder: Path | None) -> None:
         repository.renew()
     pending = repository.pending()
     if not pending:
+        repository.required("root")
         say("Nothing is staged.")
         return
     for change in changes(repository):  # before the passphrase is asked for
@@ -100,6 +101,7 @@ def rotate(role: str, given: Path | None, old: str, folder: Path | None) -> None
     """Give ROLE (root, targets, snapshot, timestamp or a product) a new key in place of one."""
     place = home.find(folder)
     repository = open_repository(place)
+    repository.required(role if role in ROLES else "root")  # before a product's name is doubted
     repository.required(role)
     if given is not None:
         repository.rotate(role, keys.load_public(given), old)

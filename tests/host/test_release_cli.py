@@ -258,8 +258,11 @@ def test_serving_ends_quietly(fleet: Path) -> None:
         url = process.stdout.readline().split()[0]
         with urllib.request.urlopen(url + "metadata/1.root.json", timeout=5) as answer:
             assert answer.read() == (fleet / "repository/metadata/1.root.json").read_bytes()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        try:
+            process.send_signal(signal.SIGTERM)  # a job in the background ignores SIGINT
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
         assert "Traceback" not in process.stderr.read()
 
 

@@ -60,4 +60,4 @@ def test_a_bundle_of_the_agent_has_room() -> None:
     files = device.slot_files("1.0.0", {"app.py": b"async def main(task):\n    pass\n"})
     bundle = pack_app(files)
     length, count = struct.unpack_from("<II", bundle, 8)
-    assert length == len(files["manifest.json"]) < 15_000 and count == len(files) - 1 < 125
+    assert length == len(files["manifest.json"]) < 15_000 and count == len(files) - 1 < 136

@@ -32,7 +32,5 @@ def announce(runtime):
         from agent.safemode import SafeMode
 
         SafeMode(runtime).begin()
-    elif runtime.update and runtime.update.lean:
-        runtime.log.warning("update", "without the application, for the memory that it takes")
     elif application.present(birth.slot_folder()):
         supervisor.task("app", application.run, application.DEADLINE_S)

@@ -65,15 +65,20 @@ def _summary(runtime):
         "{} free, {} used, largest block {}".format(heap["free"], heap["used"], heap["largest"]),
     )
     yield "storage", "{} of {} free".format(room["free"], room["size"])
-    yield "events", "{} waiting".format(runtime.events.waiting())
+    if runtime.events:
+        yield "events", "{} waiting".format(runtime.events.waiting())
     mode = "safe: the application is not started" if runtime.supervisor.safe else "normal"
-    yield "mode", "development" if runtime.development else mode
+    if runtime.alone:
+        mode = "an update alone: without application and broker, for the memory that they take"
+    yield "mode", "development" if runtime.development and not runtime.alone else mode
 
 
 def _who(runtime):
     if runtime.identity_error:
         return "no identity ({})".format(runtime.identity_error)
     keyring = runtime.keyring
+    if runtime.alone:
+        return keyring.own.name
     claim = keyring.is_claim(keyring.identity())
     return keyring.own.name + (", by claim" if claim else "")
 

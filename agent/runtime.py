@@ -7,27 +7,36 @@ the rest runs: a board that stays up can be helped.
 
 from agent import ondemand
 from agent.config.settings import OfApplication
+from agent.errors import AgentError
 from agent.supervisor import WATCHDOG_S
 
 
 class Runtime:
-    """Attributes: board, log, state, supervisor, clock, events, settings, slot (the folder that
-    runs, "" for none); keyring, wifi, session, heartbeat and update are None where the board has
-    no identity, and `identity_error` says why."""
+    """Attributes: board, log, state, supervisor, clock, events, settings; slot, the folder that
+    runs, "" for none; alone, the order that this life is for (`update.alone`), or None. keyring,
+    wifi, session, heartbeat and update are None where the board has no identity, and
+    `identity_error` says why; events, session, heartbeat and update also in a life for an update.
+    """
 
     def __init__(self):
-        from agent import wiring
+        from agent import base
 
         self.keyring = self.wifi = self.session = self.settings = self.heartbeat = None
-        self.update = None
+        self.update = self.events = None
         self.identity_error = ""
-        wiring.build(self)
+        given = base.begin(self)
+        self.alone = self._order()
+        if not self.alone or not self._begin_alone(base, given):
+            from agent import wiring
+
+            wiring.build(self, given)
         self.config = OfApplication(self.settings)
         self.supervisor.on_failure = self.crashed
         self.development = self.state.get_int("dev") == 1
-        wiring = None
+        wiring = base = None
         ondemand.release(
             "wiring",
+            "base",
             "birth",
             "running",
             "bootcause",
@@ -44,6 +53,29 @@ class Runtime:
             "storage.nvsmap",
             "storage.records",
         )
+
+    def _order(self):
+        """The update that this life is for, or None."""
+        from agent.update import record
+
+        try:
+            return record.take_alone(self.log)
+        finally:
+            record = None
+            ondemand.release("update.record")
+
+    def _begin_alone(self, base, given):
+        """False where it cannot be: the usual life says why."""
+        from agent.update import alone
+
+        try:
+            alone.build(self, base.identify(self, given)[0])
+            return True
+        except AgentError as e:
+            self.log.error("update", e.code)
+            self.alone = None
+            ondemand.release("update.alone", "update.updater")
+            return False
 
     def birth(self):
         """The board's self-description, a dict."""
@@ -94,10 +126,11 @@ class Runtime:
 
     async def run(self):
         """Runs for ever."""
-        from agent.announce import announce
+        if not self.alone:
+            from agent.announce import announce
 
-        announce(self)
-        announce = None
+            announce(self)
+            announce = None
         ondemand.release(
             "announce",
             "application",

@@ -5,62 +5,31 @@ Loaded at the start, and released when its work is done: nothing that stays may 
 functions, for a function holds its module, and this one holds all.
 """
 
-import json
-
 from micropython import const
 
-from agent import birth, bootcause, facts, follow
-from agent.board import Board
+from agent import base, follow
 from agent.commands import Commands
-from agent.config import application, change, schema
-from agent.config.wing import Config, release
+from agent.config.wing import Config
 from agent.errors import AgentError
-from agent.identity import stored
 from agent.identity.keyring import Keyring
-from agent.link.clock import Clock
 from agent.link.events import Events
-from agent.link.join import parse
 from agent.link.session import Session
 from agent.link.wifi import Wifi
-from agent.log import Log
-from agent.monitor.bootrecord import BootRecord
 from agent.monitor.heartbeat import Heartbeat
-from agent.storage import files
 from agent.storage.nvsmap import open_nvs
-from agent.supervisor import Supervisor
 from agent.update.wing import Update
 
 _LINK_DEADLINE_S = const(45)
-_NTP = b"pool.ntp.org"
 
 
-def build(runtime):
-    """Fills `runtime`. Only a board whose chip fails raises."""
-    board = runtime.board = Board()
-    log = runtime.log = Log(board.uptime_s)
-    state = runtime.state = open_nvs(board, "fl_state")
-    if state.get_int("reset") > 0:
-        from agent import factory
-
-        factory.carry_out(board, log, state)
-        factory.release()
-    record = BootRecord(board.rtc_memory)
-    boot = bootcause.read(facts.reset_cause(), log, state, record)
-    runtime.supervisor = Supervisor(board, log, state, boot, record)
-    try:
-        files.make_folder("/fl")
-    except AgentError as e:
-        log.error("storage", e.code)
-    factory = stored.source(open_nvs(board, "fl_factory"), log)
-    runtime.clock = Clock(board, log, runtime.state, _NTP.decode())
+def build(runtime, given):
+    """Fills `runtime` with the wings; `given` is what `base` has found."""
+    log = runtime.log
     runtime.events = Events(log, runtime.clock)
-    slot = runtime.slot = birth.slot_folder()
     try:
-        runtime.settings = _settings(runtime, factory, slot)
-        release()
-        runtime.keyring = _keyring(runtime, factory)
+        runtime.keyring = _keyring(runtime, *base.identify(runtime, given))
         if runtime.keyring:
-            _wire_link(runtime, slot)
+            _wire_link(runtime, runtime.slot)
             return
     except AgentError as e:
         runtime.keyring = None
@@ -71,31 +40,11 @@ def build(runtime):
     log.warning("identity", "this board was never provisioned: fleetling provision")
 
 
-def _keyring(runtime, factory):
-    own, claim = stored.load(factory)
+def _keyring(runtime, own, claim):
     if own is None:
         return None
     made = Keyring(runtime.board, runtime.log, runtime.clock, own, claim)
     return made if made.identity() else None
-
-
-def _settings(runtime, factory, slot):
-    """The settings. What the flashing tool gave is their lowest layer."""
-    log = runtime.log
-    try:
-        given = json.loads(factory.get("conf") or b"{}")
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        log.error("config", "factory-conf")
-        given = {}
-    given["wifi"] = [list(network) for network in parse(factory.get("wifi") or b"[]")]
-    given["broker"] = (factory.get("broker") or b"").decode()
-    given["ntp"] = (factory.get("ntp") or _NTP).decode()
-    table, refused = schema.table(application.read(slot, log))
-    for name in refused:
-        log.error("config", "settings-file " + name)
-    return change.load(open_nvs(runtime.board, "fl_conf"), log, table, given)
 
 
 def _wire_link(runtime, slot):

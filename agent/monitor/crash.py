@@ -39,7 +39,8 @@ def note(runtime, task_name, e):
     for frame in trace:
         log.error(task_name, "{}:{} {}".format(*frame))
     log.error(task_name, "{}: {}".format(error, text))
-    runtime.events.add("crash", task=task_name, error=error, where=where)
+    if runtime.events:
+        runtime.events.add("crash", task=task_name, error=error, where=where)
     _keep(
         runtime,
         {

@@ -26,7 +26,6 @@ LOADED = (
     "storage.files",
     "storage.records",
 )
-_LEAN_S = 600  # without an assignment that long, the application comes back
 _TRIAL = ("update.trial", "update.switch", "update.here", "update.pack", "update.bundle")
 
 
@@ -36,9 +35,9 @@ def settled(wing):
 
     kept = record.load()
     before = kept["state"]
-    if kept.pop("lean", False):
+    if kept.pop("untold", False):  # the life that was for an update alone has ended it
         record.save(kept)
-        wing.lean = True
+        over(wing, kept)
     found = settle.settle(wing.runtime)
     kept = record.load()
     if kept["state"] != before and kept["state"] in record.OVER:
@@ -88,12 +87,6 @@ async def run(wing, task):
         await trial.run(wing, task, wing.trial == "back")
         wing.trial = trial = ""
         ondemand.release(*_TRIAL)
-    if wing.lean:
-        until = wing.runtime.board.uptime_s() + _LEAN_S
-        while wing.order is None and wing.runtime.board.uptime_s() < until:
-            await task.sleep(1)
     from agent.update import updater
 
     await updater.run(wing, task)
-    if wing.lean:
-        await updater.end_lean(wing)

@@ -4,6 +4,9 @@
 {"state", "id", "n", "code", "detail", "parts", "bad"}. `state` is one of the persisted states
 (docs/updates.md), `n` counts how often the same parts were switched to, `parts` says of each kind
 what is to be installed and where, `bad` has the last contents that were condemned.
+"alone": {"order", "lives", "next", "code", "detail"} is the order that a life of its own was
+begun for, how many there were, whether the next start is one, and how the last has failed;
+"untold" stands where such a life has ended the update.
 Beside it: how far a fetch has come, and what the app partitions hold. Loaded to read and change
 them.
 """
@@ -35,6 +38,36 @@ def load():
 
 def save(record):
     files.replace(_PATH, json.dumps(record).encode())
+
+
+def order_alone(record, order):
+    """The next start is a life for this order alone (`alone`)."""
+    kept = record.get("alone")
+    if lives(record, order["id"]) == 0:
+        kept = record["alone"] = {"order": order, "lives": 0, "code": "", "detail": ""}
+    kept["lives"] += 1
+    kept["next"] = True
+    save(record)
+
+
+def lives(record, order_id):
+    """How many lives of their own this order has had."""
+    kept = record.get("alone")
+    return kept["lives"] if kept and kept["order"]["id"] == order_id else 0
+
+
+def take_alone(log):
+    """The order of this life, or None. Whatever ends it, the next life is a usual one."""
+    record = load()
+    kept = record.get("alone")
+    if not kept or not kept.pop("next", False):
+        return None
+    try:
+        save(record)
+    except AgentError as e:
+        log.error("update", e.code)
+        return None  # it might begin such lives for ever
+    return kept["order"]
 
 
 def part(record, kind):

@@ -14,14 +14,16 @@ from agent import ondemand
 from agent.errors import AgentError, LinkError, Refused
 from agent.update import record as records
 
-_ATTEMPTS = const(8)
+ATTEMPTS = const(8)
 _FIRST_PAUSE_S = const(10)
 _LONGEST_PAUSE_S = const(1800)
 _STEP_S = const(5)
 _BROKEN = const(5)  # connections in a row that brought nothing
 _BREAKS = ("http-closed", "http-slow", "tcp-failed", "tls-closed")
 _TELL_S = const(5)  # between two reports of progress
-_LEAST_HEAP = const(40960)  # bytes free before anything is loaded for it
+_LEAST_HEAP = const(80000)  # bytes free before anything is loaded for it (docs/updates.md),
+_TLS = const(33000)  # and where the repository has TLS
+_LIVES = const(3)  # of its own, for one assignment
 _COLLECT = const(8192)  # bytes allocated between two collections
 _LOADED = (
     "update.site",
@@ -63,7 +65,7 @@ _DECIDED = (
     "update.slotword",
     "facts",
 )
-_MEMORY = ("update-memory", "tls-memory")
+MEMORY = ("update-memory", "tls-memory")
 
 
 class Changed(Exception):
@@ -143,6 +145,9 @@ class Job:
         if not self.order["targets"]:
             self._give_up(record)
             return
+        if self._lives(record) and "held" in record["alone"]:
+            await self._hold(record["alone"]["held"])
+            return
         attempt = 0
         while True:
             try:
@@ -161,10 +166,7 @@ class Job:
             finally:
                 self._release()
             attempt += 1
-            if error.code in _MEMORY and not self.wing.lean:
-                await self._make_room(record)
-            if attempt == _ATTEMPTS:
-                await self._finish(record, "failed", error)
+            if await self._was_last(record, error, attempt):
                 return
             self.log.warning("update", "{} {}".format(error.code, error.detail))
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << attempt)
@@ -174,24 +176,65 @@ class Job:
     async def _attempt(self, record):
         waiting = record["id"] == self.order["id"] and record["state"] in ("verified", "switching")
         if not waiting:
-            if record["id"] != self.order["id"] or record["state"] != "fetching":
+            begun = record["id"] == self.order["id"] and record["state"] == "fetching"
+            if not begun and not self._lives(record):
                 await self._until_due()
+            if not self._has_room():
+                raise AgentError("update-memory")
             if not await self._fetch(record):
                 return
-            record["state"] = "verified"
-            record["code"] = record["detail"] = ""
-            records.save(record)
+            self._is_verified(record)
         await self._until_allowed()
         await self._switch(record)
 
-    async def _make_room(self, record):
-        """Starts again without the application, as soon as the board may be reset."""
+    def _has_room(self):
+        from agent.storage.nvsmap import open_nvs
+
+        repository = open_nvs(self.runtime.board, "fl_factory").get("repo") or b""
+        open_nvs = None
+        self._release()
+        least = _LEAST_HEAP + (_TLS if repository.startswith(b"https") else 0)
+        return self.runtime.board.heap()["free"] >= least
+
+    def _is_verified(self, record):
+        record["state"] = "verified"
+        record["code"] = record["detail"] = ""
+        records.save(record)
+
+    async def _was_last(self, record, error, attempt):
+        """After an attempt that has failed. Where it was memory the board resets into a life that
+        is for the update alone, for so many times."""
+        if error.code in MEMORY:
+            if self._lives(record) < _LIVES:
+                try:
+                    await self._go_alone(record)
+                except AgentError as e:
+                    error = e
+            elif record["alone"]["code"]:
+                error = AgentError(record["alone"]["code"], record["alone"]["detail"])
+            attempt = ATTEMPTS
+        if attempt < ATTEMPTS:
+            return False
+        await self._finish(record, "failed", error)
+        return True
+
+    def _lives(self, record):
+        return records.lives(record, self.order["id"])
+
+    async def _go_alone(self, record):
         from agent.leave import leave
 
+        lives = self._lives(record)
+        if lives:
+            await self._wait(_FIRST_PAUSE_S << 3 * lives, "retry")
         await self._until_allowed()
-        record["lean"] = True
-        records.save(record)
-        await leave(self.runtime.session, self.runtime.supervisor, "update-memory", record["id"])
+        while self.runtime.settings.trial:  # a reset would undo it
+            await self._wait(_STEP_S, "settings")
+        records.order_alone(record, self.order)
+        await self.show("fetching", 0, 0, "alone")
+        await leave(
+            self.runtime.session, self.runtime.supervisor, "update-alone", self.order["id"]
+        )
 
     async def _until_due(self):
         """Until it may begin: not before it is told to, and not with all the others."""
@@ -219,8 +262,6 @@ class Job:
     async def _fetch(self, record):
         """Everything that is to be installed, onto flash; False where nothing is."""
         self._release()
-        if self.runtime.board.heap()["free"] < _LEAST_HEAP:
-            raise AgentError("update-memory")
         await self.show("fetching")
         # Nothing of it may be in the way of the metadata, which needs the most memory of all.
         facts = await self._facts(record)
@@ -230,8 +271,7 @@ class Job:
         try:
             chosen = rules.choose([whole for whole, _ in found], facts)
         except rules.Held as e:
-            await self.show("waiting", 0, 0, "requires", Refused("", e.args[0]))
-            self.log.warning("update", "held: it requires {}".format(e.args[0]))
+            await self._hold(e.args[0])
             return False
         if not chosen:
             record["parts"] = []
@@ -246,6 +286,10 @@ class Job:
             await self._install(parts[i], chosen[i], found)
         records.forget_progress()
         return True
+
+    async def _hold(self, what):
+        await self.show("waiting", 0, 0, "requires", Refused("", what))
+        self.log.warning("update", "held: it requires {}".format(what))
 
     async def _install(self, part, offer, found):
         self._tidy()
@@ -310,6 +354,7 @@ class Job:
 
     def _give_up(self, record):
         """Nothing is assigned any more; what was fetched is left where it lies."""
+        record.pop("alone", None)
         if record["state"] not in records.OVER:
             record["state"] = "idle"
             record["parts"] = []
@@ -318,6 +363,7 @@ class Job:
         records.forget_progress()
 
     async def _finish(self, record, state, error):
+        record.pop("alone", None)
         record["id"] = self.order["id"]
         record["state"] = state
         record["code"], record["detail"] = error.code, error.detail
@@ -325,6 +371,8 @@ class Job:
         await self.wing.over(record)
 
     def _count(self, e):
+        if not self.runtime.session:
+            return
         failures = self.runtime.session.failures
         failures[e.code] = failures.get(e.code, 0) + 1
 
@@ -373,10 +421,3 @@ async def run(wing, task):
             if not wing.live or wing.live["why"] != "requires":
                 wing.live = None
             await wing.tell()
-
-
-async def end_lean(wing):
-    """With the application again."""
-    from agent.leave import leave
-
-    await leave(wing.runtime.session, wing.runtime.supervisor, "update-over", "")

@@ -11,20 +11,18 @@ from agent.errors import LinkError
 
 class Update:
     """`order`: the assignment that is to be carried out, or None; `since_s`: the uptime when it
-    came; `live`: how far it is, for the report; `trial`: what `settle` said; `lean`: this start is
-    for an update alone, without the application, since memory did not do for both."""
+    came; `live`: how far it is, for the report; `trial`: what `settle` said."""
 
     def __init__(self, runtime):
         self.runtime = runtime
         self.order = self.live = None
         self.since_s = 0
-        self.lean = False
         self.trial = self._do("settled")
 
     def wire(self, session):
         session.on("down/update", self._receive)
         session.on_connect(lambda: ("up/update", self._do("document")))
-        if self.trial or self.lean:
+        if self.trial:
             self._start()
 
     def _do(self, name, *args):

@@ -39,8 +39,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "update-kind": ("there is no such kind", "say app or firmware"),
     "update-memory": (
-        "too little memory is free for an update",
-        "reboot the board, or have its application use less",
+        "too little memory for an update, even with nothing else loaded",
+        "a smaller repository, or a firmware that freezes the agent",
     ),
     "update-none": ("there is nothing to go back to", "assign a release"),
     "update-older": (
@@ -153,6 +153,8 @@ WHY = {
     "clock": "waits until it knows the time",
     "requires": "held: it requires what the board does not run yet",
     "retry": "tries again soon",
+    "settings": "waits until its new settings have proven themselves",
+    "alone": "fetches without its connection; comes back by itself",
 }
 STATES = {
     "assigned": "has taken it",

@@ -2,7 +2,7 @@
 """Says that this life begins, in the log and as an event, and starts the application, or safe
 mode. Loaded for it."""
 
-from agent import application, birth
+from agent import application
 from agent.version import VERSION
 
 
@@ -32,5 +32,5 @@ def announce(runtime):
         from agent.safemode import SafeMode
 
         SafeMode(runtime).begin()
-    elif application.present(birth.slot_folder()):
+    elif application.present(runtime.slot):
         supervisor.task("app", application.run, application.DEADLINE_S)

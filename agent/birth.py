@@ -11,16 +11,9 @@ from agent.version import VERSION
 _MOUNTED = "/slot-"
 
 
-def slot_folder():
-    """Where the application slot is mounted that this agent runs from, "" when from none."""
-    for folder in sys.path:
-        if folder.startswith(_MOUNTED):
-            return folder
-    return ""
-
-
-def slot():
-    return slot_folder()[len(_MOUNTED) :]
+def slot(runtime):
+    """The name of the slot that runs, "" for none."""
+    return runtime.slot[len(_MOUNTED) :]
 
 
 def document(runtime):
@@ -39,8 +32,8 @@ def document(runtime):
         "uid": facts.unique_id(),
         "mac": facts.mac(board.wlan),
         "agent": VERSION,
-        "app": running.application(slot())[0],
-        "slot": slot(),
+        "app": running.application(slot(runtime))[0],
+        "slot": slot(runtime),
         "partition": partition,
         "release": record.firmware().get(partition, [""])[0],
         "mode": "development" if runtime.development else mode,

@@ -55,7 +55,7 @@ def _summary(runtime):
     boot = runtime.supervisor.boot
     heap = runtime.board.heap()
     room = runtime.board.storage()
-    yield "fleetling", "{}  slot {}  {}".format(VERSION, birth.slot() or "-", os.uname()[2])
+    yield "fleetling", "{}  slot {}  {}".format(VERSION, birth.slot(runtime) or "-", os.uname()[2])
     yield "device", _who(runtime)
     yield "broker", _link(runtime)
     yield "boot", "{} after {} {}".format(boot["count"], boot["cause"], boot["why"])
@@ -78,7 +78,7 @@ def _who(runtime):
         return "no identity ({})".format(runtime.identity_error)
     keyring = runtime.keyring
     if runtime.alone:
-        return keyring.own.name
+        return "not on the broker in this life"
     claim = keyring.is_claim(keyring.identity())
     return keyring.own.name + (", by claim" if claim else "")
 

@@ -24,12 +24,12 @@ class Runtime:
         self.keyring = self.wifi = self.session = self.settings = self.heartbeat = None
         self.update = self.events = None
         self.identity_error = ""
-        given = base.begin(self)
+        base.begin(self)
         self.alone = self._order()
-        if not self.alone or not self._begin_alone(base, given):
+        if not self.alone or not self._begin_alone():
             from agent import wiring
 
-            wiring.build(self, given)
+            wiring.build(self)
         self.config = OfApplication(self.settings)
         self.supervisor.on_failure = self.crashed
         self.development = self.state.get_int("dev") == 1
@@ -37,6 +37,7 @@ class Runtime:
         ondemand.release(
             "wiring",
             "base",
+            "alone",
             "birth",
             "running",
             "bootcause",
@@ -47,6 +48,8 @@ class Runtime:
             "link.document",
             "facts",
             "update.record",
+            "config.stored",
+            "ending",
             "identity.stored",
             "link.eventlog",
             "link.join",
@@ -64,17 +67,18 @@ class Runtime:
             record = None
             ondemand.release("update.record")
 
-    def _begin_alone(self, base, given):
+    def _begin_alone(self):
         """False where it cannot be: the usual life says why."""
-        from agent.update import alone
+        from agent import alone
 
         try:
-            alone.build(self, base.identify(self, given)[0])
+            alone.build(self)
             return True
         except AgentError as e:
             self.log.error("update", e.code)
             self.alone = None
-            ondemand.release("update.alone", "update.updater")
+            alone = None
+            ondemand.release("alone", "update.alone", "update.job")
             return False
 
     def birth(self):

@@ -5,14 +5,20 @@ Loaded at the start, and released when its work is done: nothing that stays may 
 functions, for a function holds its module, and this one holds all.
 """
 
+import json
+
 from micropython import const
 
-from agent import base, follow
+from agent import follow
+from agent.base import NTP
 from agent.commands import Commands
-from agent.config.wing import Config
+from agent.config import application, change, schema
+from agent.config.wing import Config, release
 from agent.errors import AgentError
+from agent.identity import stored
 from agent.identity.keyring import Keyring
 from agent.link.events import Events
+from agent.link.join import parse
 from agent.link.session import Session
 from agent.link.wifi import Wifi
 from agent.monitor.heartbeat import Heartbeat
@@ -22,14 +28,18 @@ from agent.update.wing import Update
 _LINK_DEADLINE_S = const(45)
 
 
-def build(runtime, given):
-    """Fills `runtime` with the wings; `given` is what `base` has found."""
+def build(runtime):
+    """Fills `runtime`, which has what `base` gave it."""
     log = runtime.log
+    factory = stored.source(open_nvs(runtime.board, "fl_factory"), log)
     runtime.events = Events(log, runtime.clock)
+    slot = runtime.slot
     try:
-        runtime.keyring = _keyring(runtime, *base.identify(runtime, given))
+        runtime.settings = _settings(runtime, factory, slot)
+        release()
+        runtime.keyring = _keyring(runtime, factory)
         if runtime.keyring:
-            _wire_link(runtime, runtime.slot)
+            _wire_link(runtime, slot)
             return
     except AgentError as e:
         runtime.keyring = None
@@ -40,11 +50,31 @@ def build(runtime, given):
     log.warning("identity", "this board was never provisioned: fleetling provision")
 
 
-def _keyring(runtime, own, claim):
+def _keyring(runtime, factory):
+    own, claim = stored.load(factory)
     if own is None:
         return None
     made = Keyring(runtime.board, runtime.log, runtime.clock, own, claim)
     return made if made.identity() else None
+
+
+def _settings(runtime, factory, slot):
+    """The settings. What the flashing tool gave is their lowest layer."""
+    log = runtime.log
+    try:
+        given = json.loads(factory.get("conf") or b"{}")
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        log.error("config", "factory-conf")
+        given = {}
+    given["wifi"] = [list(network) for network in parse(factory.get("wifi") or b"[]")]
+    given["broker"] = (factory.get("broker") or b"").decode()
+    given["ntp"] = (factory.get("ntp") or NTP).decode()
+    table, refused = schema.table(application.read(slot, log))
+    for name in refused:
+        log.error("config", "settings-file " + name)
+    return change.load(open_nvs(runtime.board, "fl_conf"), log, table, given)
 
 
 def _wire_link(runtime, slot):

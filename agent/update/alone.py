@@ -15,26 +15,16 @@ import gc
 
 from micropython import const
 
-from agent import ending, ondemand
-from agent.errors import AgentError, Refused
-from agent.link.wifi import Wifi
+from agent import ondemand
+from agent.update import job
 from agent.update import record as records
-from agent.update import updater
 
-_DEADLINE_S = const(60)
 _ATTEMPTS_S = const(1800)
 _QUIET_S = const(300)  # after the last bytes, beyond that
 _LONGEST_S = const(7200)
 _COLLECT = const(4096)
 _TWICE = const(2)
 _JOINING = ("link.join", "link.sntp", "link.floor", "facts")
-
-
-class Keyring:
-    """The board's own name, and whom it trusts; it logs in nowhere."""
-
-    def __init__(self, own):
-        self.own = own
 
 
 class Alone:
@@ -70,7 +60,7 @@ class Alone:
         gc.threshold(_COLLECT)
         try:
             await Job(self, task, runtime.alone).carry_out()
-        except updater.Changed:
+        except job.Changed:
             runtime.log.warning("update", "no time is left for it in this life")
         if self.live and self.live["why"] == "requires":
             kept = records.load()
@@ -79,7 +69,7 @@ class Alone:
         runtime.supervisor.reset("update-over", runtime.alone["id"])
 
 
-class Job(updater.Job):
+class Job(job.Job):
     async def _attempt(self, record):
         await self._join()
         if await self._fetch(record):
@@ -96,28 +86,11 @@ class Job(updater.Job):
             ondemand.release(*_JOINING)
 
     async def _was_last(self, record, error, attempt):
-        if error.code in updater.MEMORY and attempt >= _TWICE:
+        if error.code in job.MEMORY and attempt >= _TWICE:
             await self._finish(record, "failed", error)
             return True
         kept = record["alone"]
         if kept["code"] != error.code:
             kept["code"], kept["detail"] = error.code, error.detail
             records.save(record)
-        return attempt == updater.ATTEMPTS
-
-
-def build(runtime, own):
-    """Fills `runtime` for such a life."""
-    if own is None:
-        raise Refused("identity-none")
-    log, settings, supervisor = runtime.log, runtime.settings, runtime.supervisor
-    log.set_level(settings["log_level"])
-    runtime.clock.use(settings["ntp"])
-    runtime.keyring = Keyring(own)
-    runtime.wifi = Wifi(runtime.board, log, settings)
-    try:
-        ending.good(supervisor, runtime.state)  # these lives are counted: no reason for safe mode
-    except AgentError as e:
-        log.error("update", e.code)
-    log.warning("update", "alone, for the memory that the rest takes: " + runtime.alone["id"])
-    supervisor.task("update", Alone(runtime).run, _DEADLINE_S)
+        return attempt == job.ATTEMPTS

@@ -14,6 +14,7 @@ LOADED = (
     "update.manifest",
     "update.previous",
     "update.updater",
+    "update.job",
     "update.order",
     "update.settle",
     "update.report",

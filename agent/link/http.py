@@ -12,6 +12,7 @@ Invariants:
 """
 
 import asyncio
+import gc
 
 from micropython import const
 
@@ -21,6 +22,7 @@ from agent.link import tls
 _LINE = const(512)
 _HEAD = const(4096)
 _READ = const(2048)
+_LONG = const(8192)  # a body for which `spare` is
 _REDIRECTS = const(3)
 _CLOSE_S = const(5)
 _RATE_MS = const(20000)  # waiting time over which the rate is taken
@@ -65,8 +67,10 @@ class Http:
     def __init__(self, board, dial, hosts=(), deadline_s=3600, least=500, idle_s=20):
         """`await dial(host, port, secure)` gives (reader, writer); `board` gives the ticks.
 
-        `hosts`: where else a redirect may lead, each as it stands in the URL.
+        `hosts`: where else a redirect may lead, each as it stands in the URL. `spare` may be set
+        to a buffer whose place the first long body takes, for want of another in one piece.
         """
+        self.spare = None
         self._board = board
         self._dial = dial
         self._hosts = hosts
@@ -116,6 +120,9 @@ class Http:
         """A body of a known length. What grows is moved, and needs its place twice."""
         if length > limit:
             raise LinkError("http-long")
+        if self.spare and length > _LONG:
+            self.spare = None
+            gc.collect()
         out = bytearray(length)
         view = memoryview(out)
         while view:

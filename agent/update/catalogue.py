@@ -10,6 +10,7 @@ from agent.update import offer
 _FOLDER = "/fl/tuf"
 _DEADLINE_S = 600
 _DAY_S = 86400
+_SPARE = 16384  # for the largest document
 LOADED = (
     "update.catalogue",
     "update.offer",
@@ -39,12 +40,15 @@ async def look(site, paths, base):
     `site` is where the repository is (`Site`); `base` is the SHA-256 in hex of the firmware that
     runs, or "". LinkError for the network, Refused ("tuf-...", "update-...") for what it says.
     """
+    spare = bytearray(_SPARE)  # before the code scatters what is free
     from agent.storage import files
     from agent.update.tuf.client import Client
     from agent.update.tuf.store import FileStore
 
     files.make_folder(_FOLDER)
     http = site.http(_DEADLINE_S)
+    http.spare = spare
+    spare = None
 
     async def fetch(path, longest):
         try:

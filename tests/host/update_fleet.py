@@ -48,7 +48,7 @@ FIRMWARE = "esp32/9.0.fw"
 ROLES = ("root", "targets", "snapshot", "timestamp")
 BUILT = 1_700_000_000
 ONLINE_S = 8
-UPDATE_S = 20
+UPDATE_S = 45
 MEMORY = "update-memory"
 BASE = "fleetling/v1/"
 ENDS = ("switching", "trial", "confirmed", "failed", "refused")
@@ -129,8 +129,8 @@ class Outcome:
     Attributes:
         online: the board came to the broker, and its first heartbeat too.
         state: the last that it reported of the update.
-        short: it said that memory does not do.
-        alone: for that it started once without its application.
+        short: it failed since memory does not do.
+        alone: it took a life of its own for it.
         free_at_boot: bytes that were free when boot.py began.
     """
 
@@ -165,8 +165,8 @@ class UpdateFleet:
             yield self
 
     def update(self, target: str, heap: int) -> Outcome:
-        """Flashes a board, gives it `heap` bytes, assigns the target, and waits for the switch,
-        or for the first word that memory does not do."""
+        """Flashes a board, gives it `heap` bytes, assigns the target, and waits for the switch
+        or another end."""
         self.boards += 1
         name = f"board-{self.boards}"
         outcome = Outcome()
@@ -183,9 +183,9 @@ class UpdateFleet:
                 device = state.devices[name]
                 outcome.state = str(device.update.get("state", ""))
                 code = str(device.update.get("code", ""))
-                outcome.alone |= any(event.get("why") == MEMORY for event in device.events)
-                outcome.short |= code == MEMORY or outcome.alone
-                return outcome.state in ENDS or outcome.short
+                outcome.alone |= device.update.get("why") == "alone"
+                outcome.short |= code == MEMORY
+                return outcome.state in ENDS
 
             try:
                 board.start()

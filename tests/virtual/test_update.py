@@ -151,34 +151,6 @@ def test_the_previous_firmware_comes_back(world: World) -> None:
         assert world.documents("up/birth")[-1]["release"] == "1.1.0"
 
 
-def test_where_memory_does_not_do_for_both_the_application_makes_room(world: World) -> None:
-    path = world.add_app("1.1.0")
-    with world.board_of() as board:
-        board.boot(BOOT_S)
-        board.chip.heap_held = 120_000  # until the next start
-        update(world, board, path)
-        assert board.console.count("app says one") == 1 and board.lives == 3
-        assert "reset: update-memory" in board.console
-        assert board.console.count("app says 1.1.0") == 1
-        # Not for an update's sake: what does not come brings the application back.
-        world.broker.publish("fleetling/v1/dev/down/update", b"", retain=True)
-        board.interrupt()
-        board.resume(1)
-        board.repl(
-            "import agent\n"
-            "from agent.update import record\n"
-            "kept = record.load()\n"
-            "kept['lean'] = True\n"
-            "record.save(kept)\n",
-            5,
-        )
-        board.power_cycle()
-        board.run(BOOT_S)
-        assert "without the application" in board.console.splitlines()[-3:][0]
-        board.run(700)
-        assert board.console.count("app says 1.1.0") == 2
-
-
 def test_without_the_broker_a_trial_ends_but_nothing_is_condemned(world: World) -> None:
     path = world.add_app("1.1.0")
     world.publish()

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""The life of its own that an update gets where memory does not do beside the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from update_world import HOST, World, app, firmware, run_until
+
+from fleetling.simboard.inprocess import Board, ServerTls
+
+BOOT_S = 20
+SHORT = 120_000
+LITTLE = 15_000  # leaves enough for an update by http, and too little for one by https
+ALONE = "alone, for the memory"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def short_of_memory(world: World, board: Board, *targets: str, **more: Any) -> None:
+    """Boots, has memory taken until the next start, and assigns."""
+    board.boot(BOOT_S)
+    board.chip.heap_held = SHORT
+    world.publish()
+    world.assign(*targets, **more)
+
+
+def test_an_application_is_fetched_without_the_one_that_runs(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        assert run_until(board, 400, lambda: world.reported("confirmed"))
+        assert "reset: update-alone order-1" in board.console
+        assert "reset: update-over order-1" in board.console
+        assert board.lives == 4 and board.console.count(ALONE) == 1
+        assert board.console.count("app says one") == 2  # not in the life between
+        fetching = [r for r in world.reports() if r["state"] == "fetching"]
+        assert fetching[-1]["why"] == "alone"
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+        boots = [event["why"] for event in world.events("boot")]
+        assert boots == ["", "update-over", "update"]
+
+
+def test_a_firmware_by_delta(world: World) -> None:
+    base = firmware("1.0.0")
+    path = world.add_firmware("1.1.0", base=base)
+    with world.board_of(image=base) as board:
+        short_of_memory(world, board, path)
+        assert run_until(board, 400, lambda: world.reported("confirmed"))
+        assert board.console.count(ALONE) == 1
+        assert any(".delta" in request for request in world.server.requests)
+        assert not any(".fw" in request for request in world.server.requests)
+
+
+@pytest.mark.parametrize(("scheme", "lives"), [("http", 0), ("https", 1)])
+def test_room_for_tls_counts_where_the_repository_has_it(
+    world: World, scheme: str, lives: int
+) -> None:
+    server = world.authority.server([HOST], 1000)
+    tls = ServerTls([server.certificate_der], server.key_der)
+    world.net.host(HOST, 443, world.server.handle, tls=tls)
+    provision = world.provision(repository=f"{scheme}://{HOST}/")
+    world.provision = lambda *a, **k: provision  # type: ignore[method-assign]
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        board.chip.heap_held = LITTLE
+        world.publish()
+        world.assign(path)
+        assert run_until(board, 400, lambda: world.reported("confirmed"))
+        assert board.console.count(ALONE) == lives
+
+
+def test_what_it_refuses_is_told_by_the_next_life(world: World) -> None:
+    world.add("pump/bad.app", b"no bundle", {"kind": "app", "version": "2.0.0"})
+    with world.board_of() as board:
+        short_of_memory(world, board, "pump/bad.app")
+        assert run_until(board, 600, lambda: world.reported("refused"))
+        assert world.reports()[-1]["code"] == "update-custom"
+        assert board.console.count(ALONE) == 1
+        (event,) = world.events("update")
+        assert event["state"] == "refused" and event["reason"] == "update-custom"
+        board.run(60)
+        assert board.console.count(ALONE) == 1
+
+
+def test_without_a_server_it_comes_back_and_ends_after_three(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        world.site.refuse = True
+        longest = came = 0.0
+        while not world.reported("failed") and board.now < 30_000:
+            board.chip.heap_held = SHORT  # nor is there memory in any of its lives
+            before = board.now
+            board.run(10)
+            came = came + board.now - before if board.sandbox and _alone(board) else 0.0
+            longest = max(longest, came)
+        assert world.reported("failed"), board.console[-3000:]
+        assert world.reports()[-1]["code"].startswith(("tcp-", "http-"))
+        assert board.console.count(ALONE) == 3
+        assert 600 < longest < 1900
+        assert not world.events("safe-mode")
+        # And it does not begin again by itself.
+        board.run(900)
+        assert board.console.count(ALONE) == 3
+        # Another assignment has its own count, and works.
+        world.site.refuse = False
+        board.chip.heap_held = SHORT
+        world.assign(path)
+        assert run_until(board, 900, lambda: world.reported("confirmed"))
+
+
+def _alone(board: Board) -> bool:
+    return board.console.rfind(ALONE) > board.console.rfind("boot: fleetling")
+
+
+def test_without_wifi_it_comes_back_too(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        assert run_until(board, 120, lambda: _alone(board))
+        for point in board.air.points:
+            point["up"] = False
+        assert run_until(board, 3600, lambda: not _alone(board))
+        for point in board.air.points:
+            point["up"] = True
+        assert run_until(board, 1200, lambda: world.reported("confirmed")), board.console[-2000:]
+
+
+def test_a_cancellation_counts_once_it_is_back(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        world.site.refuse = True
+        assert run_until(board, 120, lambda: _alone(board))
+        world.assign()
+        assert run_until(board, 3600, lambda: not _alone(board))
+        world.site.refuse = False
+        board.run(300)
+        assert world.reports()[-1]["state"] == "idle"
+        assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        assert board.console.count(ALONE) == 1
+
+
+def test_power_fails_in_it(world: World) -> None:
+    """At every so many of its operations: the next life is a usual one, and it ends well."""
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        assert run_until(board, 120, lambda: "update-alone" in board.console)
+        start = board.snapshot()
+        assert run_until(board, 400, lambda: "reset: update-over" in board.console)
+        operations = board.flash.operations
+        board.restore(start)
+        first = board.flash.operations
+        for number in range(1, operations - first, max(1, (operations - first) // 5)):
+            board.restore(start)
+            world.seen.clear()
+            before = len(board.console)
+            board.cut_at(board.flash.operations + number, None)
+            assert run_until(board, 900, lambda: world.reported("confirmed")), number
+            text = board.console[before:]
+            assert text.count(ALONE) <= 3 and "no slot" not in text, number
+            assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+            assert not world.events("safe-mode")
+
+
+def test_a_busy_application_is_not_reset_for_it(world: World) -> None:
+    path = world.add_app("1.1.0")
+    files = app("one", "await task.sleep(1)")
+    files["app.py"] = files["app.py"].replace(
+        b"    while True:", b"    import agent\n    agent.busy().__enter__()\n    while True:"
+    )
+    with world.board_of(files) as board:
+        short_of_memory(world, board, path)
+        board.run(120)
+        assert board.console.count(ALONE) == 0
+        assert world.reports()[-1]["why"] == "busy"

@@ -7,7 +7,7 @@ then released.
 
 import sys
 
-from agent import bootcause, facts
+from agent import bootcause, facts, ondemand
 from agent.board import Board
 from agent.errors import AgentError
 from agent.link.clock import Clock
@@ -16,13 +16,32 @@ from agent.monitor.bootrecord import BootRecord
 from agent.storage import files
 from agent.storage.nvsmap import open_nvs
 from agent.supervisor import Supervisor
+from agent.update import record
 
 NTP = b"pool.ntp.org"
 _MOUNTED = "/slot-"
 
 
-def begin(runtime):
+def build(runtime):
     """Fills `runtime`. Only a board whose chip fails raises."""
+    _begin(runtime)
+    runtime.alone = record.take_alone(runtime.log)
+    if runtime.alone:
+        from agent import alone
+
+        try:
+            alone.build(runtime)
+            return
+        except AgentError as e:  # the usual life says why
+            runtime.log.error("update", e.code)
+        runtime.alone = alone = None
+        ondemand.release("alone", "update.alone", "update.job")
+    from agent import wiring
+
+    wiring.build(runtime)
+
+
+def _begin(runtime):
     board = runtime.board = Board()
     log = runtime.log = Log(board.uptime_s)
     state = runtime.state = open_nvs(board, "fl_state")
@@ -31,9 +50,9 @@ def begin(runtime):
 
         factory.carry_out(board, log, state)
         factory.release()
-    record = BootRecord(board.rtc_memory)
-    boot = bootcause.read(facts.reset_cause(), log, state, record)
-    runtime.supervisor = Supervisor(board, log, state, boot, record)
+    kept = BootRecord(board.rtc_memory)
+    boot = bootcause.read(facts.reset_cause(), log, state, kept)
+    runtime.supervisor = Supervisor(board, log, state, boot, kept)
     try:
         files.make_folder("/fl")
     except AgentError as e:

@@ -7,7 +7,6 @@ the rest runs: a board that stays up can be helped.
 
 from agent import ondemand
 from agent.config.settings import OfApplication
-from agent.errors import AgentError
 from agent.supervisor import WATCHDOG_S
 
 
@@ -24,16 +23,11 @@ class Runtime:
         self.keyring = self.wifi = self.session = self.settings = self.heartbeat = None
         self.update = self.events = None
         self.identity_error = ""
-        base.begin(self)
-        self.alone = self._order()
-        if not self.alone or not self._begin_alone():
-            from agent import wiring
-
-            wiring.build(self)
+        base.build(self)
         self.config = OfApplication(self.settings)
         self.supervisor.on_failure = self.crashed
         self.development = self.state.get_int("dev") == 1
-        wiring = base = None
+        base = None
         ondemand.release(
             "wiring",
             "base",
@@ -56,30 +50,6 @@ class Runtime:
             "storage.nvsmap",
             "storage.records",
         )
-
-    def _order(self):
-        """The update that this life is for, or None."""
-        from agent.update import record
-
-        try:
-            return record.take_alone(self.log)
-        finally:
-            record = None
-            ondemand.release("update.record")
-
-    def _begin_alone(self):
-        """False where it cannot be: the usual life says why."""
-        from agent import alone
-
-        try:
-            alone.build(self)
-            return True
-        except AgentError as e:
-            self.log.error("update", e.code)
-            self.alone = None
-            alone = None
-            ondemand.release("alone", "update.alone", "update.job")
-            return False
 
     def birth(self):
         """The board's self-description, a dict."""

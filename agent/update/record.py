@@ -60,7 +60,7 @@ def take_alone(log):
     """The order of this life, or None. Whatever ends it, the next life is a usual one."""
     record = load()
     kept = record.get("alone")
-    if not kept or not kept.pop("next", False):
+    if not isinstance(kept, dict) or not kept.pop("next", False):
         return None
     try:
         save(record)

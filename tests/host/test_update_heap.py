@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 # Enough with little to spare where objects are 64 bits wide; 90 KB are where they have 32, as an
 # ESP32's (tests/bench/metadata.py).
 HEAP_KB = 130
+ALONE = 350_000  # with what the simulation takes; 325,000 do
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,10 @@ def test_updates_over_https_beside_mqtt(tmp_path: Path) -> None:
         for target in (APP, FIRMWARE):
             outcome = fleet.update(target, SIMULATION_HEAP + BOARD_HEAP)
             assert outcome.switched and not outcome.short, outcome
+
+
+def test_where_it_does_not_fit_beside_mqtt_it_does_by_itself(tmp_path: Path) -> None:
+    fleet = UpdateFleet(tmp_path, secure=False, size=100_000)
+    with fleet.running():
+        outcome = fleet.update(APP, ALONE)
+        assert outcome.alone and outcome.switched, outcome

@@ -181,3 +181,18 @@ def test_a_busy_application_is_not_reset_for_it(world: World) -> None:
         board.run(120)
         assert board.console.count(ALONE) == 0
         assert world.reports()[-1]["why"] == "busy"
+
+
+def test_how_it_ends_does_not_count_for_safe_mode_and_the_prompt_says_what_it_is(
+    world: World,
+) -> None:
+    with world.board_of() as board:
+        short_of_memory(world, board, world.add_app("1.1.0"))
+        world.site.refuse = True
+        assert run_until(board, 120, lambda: _alone(board))
+        board.interrupt()
+        board.resume(1)
+        shown = board.repl("import agent; agent.status()", seconds=5)
+        assert "an update alone" in shown and "broker    not started" in shown
+        flags = "import machine; print('good', machine.RTC().memory()[-25] & 1)"
+        assert "good 1" in board.repl(flags, seconds=5)

@@ -26,6 +26,7 @@ _LOADED = (
     "update.site",
     "update.rules",
     "update.here",
+    "chip",
     "update.install_app",
     "update.install_firmware",
     "update.order",
@@ -52,6 +53,7 @@ _LOADED = (
 _DECIDED = (
     "update.rules",
     "update.here",
+    "chip",
     "update.offer",
     "update.order",
     "update.firmware",
@@ -166,14 +168,14 @@ class Job:
             self.log.warning("update", "{} {}".format(error.code, error.detail))
             pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << attempt)
             byte = self.runtime.board.random(1)[0]
-            await self._wait(pause_s * (256 + byte) / 512, "retry", error)
+            await self._wait(pause_s * (256 + byte) // 512, "retry", error)
 
     async def _wait(self, seconds, why, error=None):
         live = self.wing.live
         await self.show(live["state"] if live else "assigned", 0, 0, why, error)
-        until = self.runtime.board.uptime_s() + seconds
-        while self.runtime.board.uptime_s() < until:
+        while seconds > 0:
             await self._task.sleep(min(_STEP_S, seconds))
+            seconds -= _STEP_S
             if self.wing.order is not self.order:
                 raise Changed()
 
@@ -300,4 +302,5 @@ def _delta(found, offer):
 
 
 def _same(old, new):
-    return [part["sha256"] for part in old] == [part["sha256"] for part in new]
+    contents = [[(part["sha256"], part["place"]) for part in parts] for parts in (old, new)]
+    return contents[0] == contents[1]

@@ -1,178 +1,28 @@
 # SPDX-License-Identifier: MIT
 """Carries out an assignment, from the repository to the reset that switches (docs/updates.md).
 
-What a cut of power means in each state stands there. What fails for the network's or the flash's
-sake is tried again, less and less often, for so many times; what is refused is not. A newer
-assignment ends the older one at its next step. Loaded while there is one.
+What a cut of power means in each state stands there. A newer assignment ends the older one at its
+next step; where memory does not do, the board starts once more, for the update alone (`alone`).
+Loaded while there is one.
 """
 
 import gc
 
 from micropython import const
 
-from agent import ondemand
-from agent.errors import AgentError, LinkError, Refused
+from agent.errors import AgentError
+from agent.update import job
 from agent.update import record as records
 
-ATTEMPTS = const(8)
-_FIRST_PAUSE_S = const(10)
-_LONGEST_PAUSE_S = const(1800)
 _STEP_S = const(5)
-_BROKEN = const(5)  # connections in a row that brought nothing
-_BREAKS = ("http-closed", "http-slow", "tcp-failed", "tls-closed")
-_TELL_S = const(5)  # between two reports of progress
+_FIRST_PAUSE_S = const(10)
 _LEAST_HEAP = const(80000)  # bytes free before anything is loaded for it (docs/updates.md),
 _TLS = const(33000)  # and where the repository has TLS
-_LIVES = const(3)  # of its own, for one assignment
 _COLLECT = const(8192)  # bytes allocated between two collections
-_LOADED = (
-    "update.site",
-    "update.rules",
-    "update.here",
-    "chip",
-    "update.install_app",
-    "update.install_firmware",
-    "update.order",
-    "update.bundle",
-    "update.manifest",
-    "update.pack",
-    "update.slotword",
-    "update.firmware",
-    "update.payload.reader",
-    "update.payload.remote",
-    "update.payload.header",
-    "update.payload.patch",
-    "update.payload.add",
-    "update.payload.add_viper",
-    "update.payload.add_plain",
-    "update.payload",
-    "link.http",
-    "link.tls",
-    "facts",
-    "storage.nvsmap",
-    "storage.records",
-    "storage.files",
-)
-_DECIDED = (
-    "update.rules",
-    "update.here",
-    "chip",
-    "update.offer",
-    "update.order",
-    "update.firmware",
-    "update.pack",
-    "update.manifest",
-    "update.slotword",
-    "facts",
-)
-MEMORY = ("update-memory", "tls-memory")
+_LIVES = const(3)  # of its own, for one assignment
 
 
-class Changed(Exception):
-    """The assignment that was worked on is no longer the one that counts."""
-
-
-class Job:
-    """One assignment. `site` is the repository while it is needed."""
-
-    def __init__(self, wing, task, order):
-        self.wing = wing
-        self.runtime = wing.runtime
-        self.log = wing.runtime.log
-        self.order = order
-        self.site = None
-        self._task = task
-        self._told_s = 0
-
-    # --- what those who work for it use
-
-    async def pause(self):
-        self._task.alive()
-        if self.wing.order is not self.order:
-            raise Changed()
-        await self._task.sleep(0)
-
-    def fetching(self, fetch):
-        """The same `fetch`, which looks before each call whether it is still wanted, and goes on
-        where a connection broke, as long as each brings something."""
-
-        async def watched(offset, buffer):
-            broken = 0
-            while True:
-                self._task.alive()
-                if self.wing.order is not self.order:
-                    raise Changed()
-                try:
-                    return await fetch(offset, buffer)
-                except LinkError as e:
-                    broken += 1
-                    if broken == _BROKEN or e.code not in _BREAKS:
-                        raise
-                await self._task.sleep(1 << broken)
-
-        return watched
-
-    def _live(self, state, done=0, of=0, why="", error=None):
-        self.wing.live = {
-            "id": self.order["id"],
-            "targets": self.order["targets"],
-            "state": state,
-            "done": done,
-            "of": of,
-            "why": why,
-            "code": error.code if error else "",
-            "detail": error.detail if error else "",
-        }
-        return self.wing.live
-
-    async def show(self, state, done=0, of=0, why="", error=None):
-        """What the report says from now on."""
-        live = self.wing.live
-        before = _stage(live) if live else None
-        live = self._live(state, done, of, why, error)
-        now = self.runtime.board.uptime_s()
-        if before != _stage(live) or now - self._told_s >= _TELL_S:
-            self._told_s = now
-            await self.wing.tell()
-
-    # --- the way of an assignment
-
-    async def carry_out(self):
-        """Ends with a reset, or with a state in the record that is final."""
-        record = records.load()
-        if record["id"] == self.order["id"] and record["state"] in records.OVER:
-            return
-        if not self.order["targets"]:
-            self._give_up(record)
-            return
-        if self._lives(record) and "held" in record["alone"]:
-            await self._hold(record["alone"]["held"])
-            return
-        attempt = 0
-        while True:
-            try:
-                await self._attempt(record)
-                return
-            except Refused as e:
-                if not e.code.startswith("tuf-"):
-                    await self._finish(record, "refused", e)
-                    return
-                error = e
-                self._count(e)
-            except AgentError as e:
-                error = e
-            except MemoryError:
-                error = AgentError("update-memory")
-            finally:
-                self._release()
-            attempt += 1
-            if await self._was_last(record, error, attempt):
-                return
-            self.log.warning("update", "{} {}".format(error.code, error.detail))
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S << attempt)
-            byte = self.runtime.board.random(1)[0]
-            await self._wait(pause_s * (256 + byte) // 512, "retry", error)
-
+class Job(job.Job):
     async def _attempt(self, record):
         waiting = record["id"] == self.order["id"] and record["state"] in ("verified", "switching")
         if not waiting:
@@ -196,15 +46,10 @@ class Job:
         least = _LEAST_HEAP + (_TLS if repository.startswith(b"https") else 0)
         return self.runtime.board.heap()["free"] >= least
 
-    def _is_verified(self, record):
-        record["state"] = "verified"
-        record["code"] = record["detail"] = ""
-        records.save(record)
-
     async def _was_last(self, record, error, attempt):
         """After an attempt that has failed. Where it was memory the board resets into a life that
         is for the update alone, for so many times."""
-        if error.code in MEMORY:
+        if error.code in job.MEMORY:
             if self._lives(record) < _LIVES:
                 try:
                     await self._go_alone(record)
@@ -212,14 +57,11 @@ class Job:
                     error = e
             elif record["alone"]["code"]:
                 error = AgentError(record["alone"]["code"], record["alone"]["detail"])
-            attempt = ATTEMPTS
-        if attempt < ATTEMPTS:
+            attempt = job.ATTEMPTS
+        if attempt < job.ATTEMPTS:
             return False
         await self._finish(record, "failed", error)
         return True
-
-    def _lives(self, record):
-        return records.lives(record, self.order["id"])
 
     async def _go_alone(self, record):
         from agent.leave import leave
@@ -250,82 +92,6 @@ class Job:
         if delay > 0:
             await self._wait(delay, "jitter")
 
-    async def _wait(self, seconds, why, error=None):
-        live = self.wing.live
-        await self.show(live["state"] if live else "assigned", 0, 0, why, error)
-        while seconds > 0:
-            await self._task.sleep(min(_STEP_S, seconds))
-            seconds -= _STEP_S
-            if self.wing.order is not self.order:
-                raise Changed()
-
-    async def _fetch(self, record):
-        """Everything that is to be installed, onto flash; False where nothing is."""
-        self._release()
-        await self.show("fetching")
-        # Nothing of it may be in the way of the metadata, which needs the most memory of all.
-        facts = await self._facts(record)
-        found = await self._look(facts["firmware"][1])
-        from agent.update import here, rules
-
-        try:
-            chosen = rules.choose([whole for whole, _ in found], facts)
-        except rules.Held as e:
-            await self._hold(e.args[0])
-            return False
-        if not chosen:
-            record["parts"] = []
-            await self._finish(record, "idle", Refused("same"))
-            return False
-        parts = [here.part(self.runtime, offer) for offer in chosen]
-        here = rules = facts = None
-        ondemand.release(*_DECIDED)
-        if record["id"] != self.order["id"] or not _same(record["parts"], parts):
-            records.begin(record, self.order["id"], parts)
-        for i in range(len(parts)):
-            await self._install(parts[i], chosen[i], found)
-        records.forget_progress()
-        return True
-
-    async def _hold(self, what):
-        await self.show("waiting", 0, 0, "requires", Refused("", what))
-        self.log.warning("update", "held: it requires {}".format(what))
-
-    async def _install(self, part, offer, found):
-        self._tidy()
-        if part["kind"] == "app":
-            from agent.update.payload.reader import Reader
-
-            reader = Reader(frame=4096)  # before the rest, while memory lies in one piece
-            from agent.update import install_app
-
-            await install_app.install(self, part["place"], offer, reader)
-        else:
-            from agent.update import install_firmware
-
-            await install_firmware.install(self, offer, _delta(found, offer))
-
-    async def _facts(self, record):
-        from agent.update import here
-
-        try:
-            return await here.facts(self.runtime, record, self.order["targets"], self.pause)
-        finally:
-            here = None
-            ondemand.release(*_DECIDED)
-
-    async def _look(self, base):
-        from agent.update import catalogue
-        from agent.update.site import Site
-
-        self.site = Site(self.runtime, self.pause)
-        try:
-            return await catalogue.look(self.site, self.order["targets"], base)
-        finally:
-            loaded = catalogue.LOADED
-            catalogue = None
-            ondemand.release(*loaded)
-
     async def _until_allowed(self):
         """Until the board may be reset."""
         from agent.update import order as orders
@@ -350,57 +116,6 @@ class Job:
         await self.show("switching")
         await switch.switch(self, record)
 
-    # --- its ends
-
-    def _give_up(self, record):
-        """Nothing is assigned any more; what was fetched is left where it lies."""
-        record.pop("alone", None)
-        if record["state"] not in records.OVER:
-            record["state"] = "idle"
-            record["parts"] = []
-        record["id"] = self.order["id"]
-        records.save(record)
-        records.forget_progress()
-
-    async def _finish(self, record, state, error):
-        record.pop("alone", None)
-        record["id"] = self.order["id"]
-        record["state"] = state
-        record["code"], record["detail"] = error.code, error.detail
-        records.save(record)
-        await self.wing.over(record)
-
-    def _count(self, e):
-        if not self.runtime.session:
-            return
-        failures = self.runtime.session.failures
-        failures[e.code] = failures.get(e.code, 0) + 1
-
-    def _release(self):
-        self.site = None
-        self._tidy()
-
-    def _tidy(self):
-        ondemand.release(*_LOADED)
-        gc.collect()
-
-
-def _stage(live):
-    """What a report is worth of: the state, and each quarter of the way."""
-    return live["state"], live["why"], live["of"] and live["done"] * 4 // live["of"]
-
-
-def _delta(found, offer):
-    for whole, delta in found:
-        if whole is offer:
-            return delta
-    return None
-
-
-def _same(old, new):
-    contents = [[(part["sha256"], part["place"]) for part in parts] for parts in (old, new)]
-    return contents[0] == contents[1]
-
 
 async def run(wing, task):
     """Until nothing is to be done."""
@@ -411,7 +126,7 @@ async def run(wing, task):
         gc.threshold(_COLLECT)
         try:
             await Job(wing, task, order).carry_out()
-        except Changed:
+        except job.Changed:
             wing.live = None
             continue
         finally:

@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 # One worker more than cores, since many tests wait for a broker or a board. A file's tests stay
 # together, those on MicroPython share one run of the interpreter; slow files go first.
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# For what hangs, so that a run ends and says where; no test is held against a clock.
+HANGS := --timeout 900
+SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(HANGS)
 STAMP := $(VENV)/.installed
 
 .PHONY: help test quick board mutations faults lint format demo bench clean

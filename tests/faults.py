@@ -551,7 +551,7 @@ ROWS = [
         "D-14",
         "memory that is gone or in pieces",
         "no update below the floor, an alert",
-        "virtual/update where_memory_does_not_do_for_both_the_application_makes_room",
+        "virtual/update_alone an_application_is_fetched_without_the_one_that_runs",
         "device/nominal a_leak_of_a_hundred_bytes_a_minute_is_found_while_most_is_left",
     ),
     row(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
+WIDE = 160
 BEFORE = ("default-reset", "usb-reset", "no-reset", "no-reset-no-sync")
 AFTER = ("hard-reset", "soft-reset", "no-reset", "no-reset-stub", "watchdog-reset")
 
@@ -286,7 +288,9 @@ def _show(recipe: Recipe, plan: Plan, wanting: list[Region] | None) -> None:
             region.sha256[:12],
             "there already" if there else "",
         )
-    output.print(table, highlight=False, markup=False)
+    # A pipe has no width that anything should be broken for.
+    screen = output if output.is_terminal else Console(emoji=False, width=WIDE)
+    screen.print(table, highlight=False, markup=False)
     if plan.keeps_bootloader:
         output.print("The board's own bootloader stays.", highlight=False)
     if recipe.rolls_back is None:

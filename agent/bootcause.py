@@ -31,7 +31,7 @@ def read(cause, log, state, record):
     count = state.get_int("boots")
     why = task = ""
     if cause == "watchdog":
-        why, task = "hung", record.task.decode()
+        why, task = "hung", _name(record.task)
     elif cause in ("hard", "soft"):
         if intent.get("boot") == count - 1:
             why = intent["why"]
@@ -40,3 +40,13 @@ def read(cause, log, state, record):
         elif cause == "hard":
             why = "panic"
     return {"count": count, "cause": cause, "why": why, "task": task, "intent": intent}
+
+
+def _name(task):
+    """The record has room for 16 bytes: a longer name may end within a character."""
+    while task:
+        try:
+            return task.decode()
+        except ValueError:
+            task = task[:-1]
+    return ""

@@ -116,13 +116,17 @@ class Http:
             await self.close()
             raise
 
+    def make_room(self, length):
+        """Gives `spare` away for something of this length."""
+        if self.spare and length > _LONG:
+            self.spare = None
+            gc.collect()
+
     async def _exactly(self, length, limit):
         """A body of a known length. What grows is moved, and needs its place twice."""
         if length > limit:
             raise LinkError("http-long")
-        if self.spare and length > _LONG:
-            self.spare = None
-            gc.collect()
+        self.make_room(length)
         out = bytearray(length)
         view = memoryview(out)
         while view:

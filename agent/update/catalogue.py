@@ -58,13 +58,11 @@ async def look(site, paths, base):
                 raise LinkError("not-found", path)
             raise
 
-    client = Client(fetch, FileStore(_FOLDER), site.clock.now(), pause=site.pause)
+    client = Client(fetch, FileStore(_FOLDER, http.make_room), site.clock.now(), pause=site.pause)
     try:
         await client.begin(site.root_version, site.root_digest)
         await client.refresh()
-        found = []
-        for path in paths:
-            found.append(await _find(client, site, path, base))
+        found = await _find(client, site, paths, base)
     finally:
         await http.close()
     newest = max([one["built"] for one, _ in found])
@@ -75,25 +73,32 @@ async def look(site, paths, base):
     return found
 
 
-async def _find(client, site, path, base):
-    whole = await _offer(client, site, path)
-    if whole["base"]:
-        raise Refused("update-assignment", path)  # a delta is the board's own choice
-    delta = None
-    if whole["kind"] == "firmware" and base:
-        stem = path[:-3] if path.endswith(".fw") else path
-        try:
-            delta = await _offer(client, site, "{}.{}.delta".format(stem, base[:16]))
-        except Refused as e:
-            if e.code != "tuf-unknown":
-                raise
-        if delta and (delta["base"] != base or delta["sha256"] != whole["sha256"]):
-            delta = None
-        if delta and (delta["size"], delta["kind"]) != (whole["size"], "firmware"):
-            delta = None
-    return whole, delta
+async def _find(client, site, paths, base):
+    deltas = {}
+    if base:
+        for path in paths:
+            if not path.endswith(".app"):
+                stem = path[:-3] if path.endswith(".fw") else path
+                deltas[path] = "{}.{}.delta".format(stem, base[:16])
+    # At once: a role is read once for all that it names.
+    targets = await client.find_all(list(paths) + list(deltas.values()))
+    found = []
+    for path in paths:
+        if targets[path] is None:
+            raise Refused("tuf-unknown", path)
+        whole = _offer(client, site, targets[path])
+        if whole["base"]:
+            raise Refused("update-assignment", path)  # a delta is the board's own choice
+        delta = None
+        if whole["kind"] == "firmware" and targets.get(deltas.get(path)):
+            delta = _offer(client, site, targets[deltas[path]])
+            if delta["base"] != base or delta["sha256"] != whole["sha256"]:
+                delta = None
+            elif (delta["size"], delta["kind"]) != (whole["size"], "firmware"):
+                delta = None
+        found.append((whole, delta))
+    return found
 
 
-async def _offer(client, site, path):
-    target = await client.find(path)
+def _offer(client, site, target):
     return offer.read(target, site.url + "targets/" + client.file_path(target))

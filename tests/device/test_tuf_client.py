@@ -280,6 +280,11 @@ async def test_a_target_by_way_of_delegations():
     assert (await raises_async(Refused, client.find("y"))).code == "tuf-unknown"
     assert (await raises_async(Refused, client.find("x/../y"))).code == "tuf-path"
     assert world.requests == ["1.a%2Fb.json"]
+    store.reads.clear()
+    found = await client.find_all(["x/y", "x/z", "y"])
+    assert found.pop("x/y") == target and found == {"x/z": None, "y": None}
+    assert store.reads == ["targets", "a/b"]  # once, for all that it names
+    assert (await raises_async(Refused, client.find_all(["x/y", "x/../y"]))).code == "tuf-path"
 
 
 def test_patterns():

@@ -117,11 +117,13 @@ class Store:
 
     def __init__(self):
         self.files = {}
+        self.reads = []
         self.operations = 0
         self.fail_at = None
         self.fail_after = False
 
     def get(self, name):
+        self.reads.append(name)
         return self.files.get(name)
 
     def put(self, name, data):

@@ -42,8 +42,13 @@ class Reader:
         frame + 4096 + 1024 (with a base) + (1 << window) + about 1500 bytes.
         """
         self.write = write
-        self._packed = io.BytesIO(bytes(frame))
-        self._packed.write(b"\3\0")  # the shortest DEFLATE stream; the copy is made by writing
+        self._packed = io.BytesIO()
+        self._packed.seek(frame - 1)
+        self._packed.write(
+            b"\0"
+        )  # its room, in one step; of given bytes there would be two copies
+        self._packed.seek(0)
+        self._packed.write(b"\3\0")  # the shortest DEFLATE stream
         gc.collect()
         self._sector = memoryview(bytearray(header.SECTOR))
         self._patch = Patch(read_base) if read_base else None

@@ -16,7 +16,7 @@ from hashlib import sha256
 from agent.crypto.steps import finish_async
 from agent.errors import LinkError, Refused
 from agent.update.tuf import metadata
-from agent.update.tuf.delegations import find_delegations, find_target
+from agent.update.tuf.delegations import find_delegations, find_targets
 from agent.update.tuf.store import quote
 from agent.update.tuf.trust import TrustedSet, fingerprint
 
@@ -55,38 +55,58 @@ class Client:
         await self._targets("targets", self.trusted.root.roles["targets"])
 
     async def find(self, path):
-        """After `refresh`: what the trusted roles say of a target, as `find_target` has it.
+        """After `refresh`: what the trusted roles say of a target, as `find_targets` has it.
 
         Roles are asked in pre-order, depth first, each once. Refused("tuf-unknown") when none of
         them describes the path.
         """
-        for part in path.split("/"):
-            if part in ("", ".", ".."):
-                raise Refused("tuf-path", path)
-        waiting = [("targets", self.trusted.root.roles["targets"])]
-        visited = set()
-        while waiting:
-            name, authority = waiting.pop()
-            if name in visited:
-                continue
-            if len(visited) == self.limits.visits:
-                raise Refused("tuf-visits", path)
-            visited.add(name)
+        target = (await self.find_all([path]))[path]
+        if target is None:
+            raise Refused("tuf-unknown", path)
+        return target
+
+    async def find_all(self, paths):
+        """{path: what `find` says, or None}. Each path is searched by itself; those whose turn
+        is the same role at the same time have it from one reading of the document."""
+        found = {}
+        searches = []  # (path, stack of (role, authority) whose top is next, names of those asked)
+        for path in paths:
+            for part in path.split("/"):
+                if part in ("", ".", ".."):
+                    raise Refused("tuf-path", path)
+            found[path] = None
+            searches.append((path, [("targets", self.trusted.root.roles["targets"])], set()))
+        while searches:
+            name, authority = asked = searches[0][1][-1]
             data = await self._targets(name, authority)
             signed = metadata.unsigned(data)
-            target = find_target(data, signed, path)
-            if target:
-                target["role"] = name
-                return target
-            chosen, terminating = find_delegations(data, signed, path, self.limits)
+            targets = find_targets(
+                data, signed, [one[0] for one in searches if one[1][-1] == asked]
+            )
+            for path, waiting, visited in searches:
+                if waiting[-1] != asked:
+                    continue
+                if path in targets:
+                    found[path] = target = targets[path]
+                    target["role"] = name
+                    waiting.clear()
+                    continue
+                visited.add(name)
+                waiting.pop()
+                chosen, terminating = find_delegations(data, signed, path, self.limits)
+                if terminating:
+                    waiting.clear()
+                chosen.reverse()
+                waiting.extend(chosen)
+                most = self.limits.visits
+                over = len(waiting) > most
+                while waiting and waiting[-1][0] in visited:
+                    waiting.pop()
+                if over or (waiting and len(visited) == most):
+                    raise Refused("tuf-visits", path)
             data = None
-            if terminating:
-                waiting = []
-            chosen.reverse()
-            waiting.extend(chosen)
-            if len(waiting) > self.limits.visits:
-                raise Refused("tuf-visits", path)
-        raise Refused("tuf-unknown", path)
+            searches = [one for one in searches if one[1]]
+        return found
 
     def file_path(self, target):
         """Where a target lies below the repository's target folder."""

@@ -13,15 +13,18 @@ from agent.update.tuf.document import boolean, elements, fields, integer, plain,
 from agent.update.tuf.document import text as read_text
 
 
-def find_target(data, signed, path):
-    """{"path", "length", "hashes": {algorithm: digest}, "custom"} of the target, or None."""
+def find_targets(data, signed, paths):
+    """Those of the targets that stand in the role, in one pass, by path: each
+    {"path", "length", "hashes": {algorithm: digest}, "custom"}."""
     at = fields(data, signed, ("targets",))
     if "targets" not in at:
         refuse("no targets")
-    found = fields(data, at["targets"], (path,))
-    if path not in found:
-        return None
-    one = fields(data, found[path], ("length", "hashes", "custom"))
+    found = fields(data, at["targets"], paths)
+    return {path: _target(data, found[path], path) for path in found}
+
+
+def _target(data, at, path):
+    one = fields(data, at, ("length", "hashes", "custom"))
     if "length" not in one or "hashes" not in one:
         refuse("no length or hashes")
     return {

@@ -24,8 +24,10 @@ def quote(name):
 class FileStore:
     """A folder; what it holds is trusted because the client verifies it again when it loads it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, make_room=None):
+        """`make_room(size)` is called before a file is read."""
         self.folder = folder
+        self._make_room = make_room
 
     def path(self, role):
         return self.folder + "/" + quote(role) + ".json"
@@ -35,6 +37,8 @@ class FileStore:
         path = self.path(role)
         try:
             size = os.stat(path)[6]
+            if self._make_room:
+                self._make_room(size)
             with open(path, "rb") as file:
                 return file.read(size)  # one allocation; without a size the buffer grows in steps
         except OSError as e:

@@ -10,7 +10,6 @@ from agent.update import offer
 _FOLDER = "/fl/tuf"
 _DEADLINE_S = 600
 _DAY_S = 86400
-_SPARE = 16384  # for the largest document
 LOADED = (
     "update.catalogue",
     "update.offer",
@@ -26,6 +25,7 @@ LOADED = (
     "update.tuf.store",
     "update.tuf",
     "crypto.p256",
+    "crypto.generator",
     "crypto.der",
     "crypto.rsa",
     "crypto.ed25519",
@@ -34,21 +34,20 @@ LOADED = (
 )
 
 
-async def look(site, paths, base):
+async def look(site, paths, base, spare):
     """[(offer, offer of the delta or None)] of the paths.
 
     `site` is where the repository is (`Site`); `base` is the SHA-256 in hex of the firmware that
-    runs, or "". LinkError for the network, Refused ("tuf-...", "update-...") for what it says.
+    runs, or "". `spare` is a list with a buffer, which is taken out and makes room for the largest
+    document. LinkError for the network, Refused ("tuf-...", "update-...") for what it says.
     """
-    spare = bytearray(_SPARE)  # before the code scatters what is free
     from agent.storage import files
     from agent.update.tuf.client import Client
     from agent.update.tuf.store import FileStore
 
     files.make_folder(_FOLDER)
     http = site.http(_DEADLINE_S)
-    http.spare = spare
-    spare = None
+    http.spare = spare.pop()
 
     async def fetch(path, longest):
         try:

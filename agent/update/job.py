@@ -21,6 +21,7 @@ _LONGEST_PAUSE_S = const(1800)
 _STEP_S = const(5)
 _BROKEN = const(5)  # connections in a row that brought nothing
 _BREAKS = ("http-closed", "http-slow", "tcp-failed", "tls-closed")
+_SPARE = const(14336)  # for the largest document: some 45 targets of one role
 _TELL_S = const(5)  # between two reports of progress
 _LOADED = (
     "update.site",
@@ -183,9 +184,12 @@ class Job:
         """Everything that is to be installed, onto flash; False where nothing is."""
         self._release()
         await self.show("fetching")
+        spare = [
+            bytearray(_SPARE)
+        ]  # before the code, and the names it leaves, scatter what is free
         # Nothing of it may be in the way of the metadata, which needs the most memory of all.
         facts = await self._facts(record)
-        found = await self._look(facts["firmware"][1])
+        found = await self._look(facts["firmware"][1], spare)
         from agent.update import here, rules
 
         try:
@@ -242,13 +246,13 @@ class Job:
             here = None
             ondemand.release(*_DECIDED)
 
-    async def _look(self, base):
+    async def _look(self, base, spare):
         from agent.update import catalogue
         from agent.update.site import Site
 
         self.site = Site(self.runtime, self.pause)
         try:
-            return await catalogue.look(self.site, self.order["targets"], base)
+            return await catalogue.look(self.site, self.order["targets"], base, spare)
         finally:
             loaded = catalogue.LOADED
             catalogue = None

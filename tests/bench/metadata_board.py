@@ -94,13 +94,14 @@ def main(mode, _agent, store, url, root, ca, *targets):
             most[0] = max(most[0], used())
         await asyncio.sleep(0)
 
+    spare = [bytearray(14336)]
     from agent.update import catalogue
 
     catalogue._FOLDER = store
     site = Site(url, root, ca, pause)
     code = used()
     start = time.ticks_ms()
-    found = asyncio.run(catalogue.look(site, targets, ""))
+    found = asyncio.run(catalogue.look(site, targets, "", spare))
     took = time.ticks_diff(time.ticks_ms(), start)
     return {
         "ok": len(found) == len(targets),

@@ -9,6 +9,7 @@ there before a test is therefore frozen.
 from __future__ import annotations
 
 import gc
+import signal
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,13 @@ from _pytest.terminal import TerminalReporter
 pytest_plugins = ["postgresql"] if find_spec("postgresql") else []
 
 _file: Path | None = None
+
+
+def pytest_configure() -> None:
+    """A shell's job in the background ignores Ctrl-C, and hands that down to all that it starts;
+    tests press it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

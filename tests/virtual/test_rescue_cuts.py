@@ -16,7 +16,7 @@ from update_world import run_until
 from fleetling import device
 from fleetling.errors import FleetlingError
 
-BULK = 307
+BULK = 613
 LAST = 36  # from here on the pack is whole: its name, the slot's number, the records
 NVS_END = 0xD000
 TORN: list[int | bytes | None] = [None, 1, b"\x55\x12\x9a"]

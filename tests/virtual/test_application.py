@@ -148,8 +148,8 @@ def test_a_task_that_waits_for_ever_is_named(fleet: VirtualFleet) -> None:
 
 
 def test_a_tight_loop_is_ended_by_the_watchdog_and_named(fleet: VirtualFleet) -> None:
-    with fleet.board(app=app("await task.sleep(5)\nwhile True:\n    pass")) as board:
-        board.run(120)
+    with fleet.board(app=app("await task.sleep(8)\nwhile True:\n    pass")) as board:
+        board.run(120)  # long enough for a first heartbeat, which brings the record along
         boots = events(fleet, "boot")
         assert boots[1]["cause"] == "watchdog"
         assert boots[1]["why"] == "hung" and boots[1]["task"] == "app"

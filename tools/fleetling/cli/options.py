@@ -99,12 +99,17 @@ def authority(home: Home, name: str) -> Authority:
     """An authority of the fleet with its key, the passphrase asked for where it needs one."""
     if not home.encrypted(name):
         return home.authority(name, None)
+    return home.authority(name, ask_passphrase(f"{name}.key"))
+
+
+def ask_passphrase(key: str) -> bytes:
+    """The passphrase of the key in the file of that name: FLEETLING_PASSPHRASE, or asked for."""
     given = os.environ.get(PASSPHRASE)
     if given is None:
         if not sys.stdin.isatty():
             raise FleetlingError(
-                f"The key {name}.key has a passphrase, and nobody is there to ask",
+                f"The key {key} has a passphrase, and nobody is there to ask",
                 f"Set {PASSPHRASE}.",
             )
-        given = click.prompt(f"Passphrase for {name}", hide_input=True)
-    return home.authority(name, given.encode())
+        given = click.prompt(f"Passphrase for {key}", hide_input=True)
+    return str(given).encode()

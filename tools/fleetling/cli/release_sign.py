@@ -8,11 +8,10 @@ from pathlib import Path
 import rich_click as click
 
 from fleetling import home
-from fleetling.cli.options import home_option
+from fleetling.cli.options import ask_passphrase, home_option
 from fleetling.cli.releasing import (
     FILE,
     ROLES,
-    ask_passphrase,
     load,
     near,
     online,
@@ -108,7 +107,7 @@ def rotate(role: str, given: Path | None, old: str, folder: Path | None) -> None
     else:
         before = place.signing_keys(role if role in ROLES else "targets")
         locked = [path for path in before if b"ENCRYPTED" in path.read_bytes()]
-        passphrase = ask_passphrase(locked[0]) if locked else None
+        passphrase = ask_passphrase(locked[0].name) if locked else None
         for path in locked:  # a slip of the finger must not lock the new key
             keys.load_private(path, passphrase)
         new = keys.make_signer()

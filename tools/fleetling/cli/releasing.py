@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import rich_click as click
 
-from fleetling.cli.options import PASSPHRASE
+from fleetling.cli.options import ask_passphrase
 from fleetling.cli.screen import output
-from fleetling.errors import FleetlingError
 from fleetling.home import OFFLINE_ROLES, ONLINE_ROLES, Home
 from fleetling.release import keys
 from fleetling.release.repository import Repository
@@ -20,7 +17,6 @@ from fleetling.release.repository import Repository
 __all__ = [
     "FILE",
     "ROLES",
-    "ask_passphrase",
     "load",
     "near",
     "online",
@@ -53,21 +49,9 @@ def load(paths: Iterable[Path]) -> list[keys.CryptoSigner]:
     found, passphrase = [], None
     for path in paths:
         if passphrase is None and b"ENCRYPTED" in path.read_bytes():
-            passphrase = ask_passphrase(path)
+            passphrase = ask_passphrase(path.name)
         found.append(keys.load_private(path, passphrase))
     return found
-
-
-def ask_passphrase(path: Path) -> bytes:
-    given = os.environ.get(PASSPHRASE)
-    if given is None:
-        if not sys.stdin.isatty():
-            raise FleetlingError(
-                f"The key {path.name} has a passphrase, and nobody is there to ask",
-                f"Set {PASSPHRASE}.",
-            )
-        given = click.prompt(f"Passphrase for {path.name}", hide_input=True)
-    return str(given).encode()
 
 
 def online(place: Home) -> Repository:

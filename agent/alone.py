@@ -28,7 +28,7 @@ class Trust:
         self.ca = ca
 
 
-def build(runtime):
+def build(runtime, spare):
     """Fills `runtime`; Refused where the board was never provisioned."""
     log, supervisor = runtime.log, runtime.supervisor
     factory = open_nvs(runtime.board, "fl_factory")
@@ -49,4 +49,4 @@ def build(runtime):
     except AgentError as e:
         log.error("update", e.code)
     log.warning("update", "alone, for the memory that the rest takes: " + runtime.alone["id"])
-    supervisor.task("update", Alone(runtime).run, _DEADLINE_S)
+    supervisor.task("update", Alone(runtime, spare).run, _DEADLINE_S)

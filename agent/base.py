@@ -27,15 +27,20 @@ def build(runtime):
     _begin(runtime)
     runtime.alone = record.take_alone(runtime.log)
     if runtime.alone:
-        from agent import alone
-
         try:
-            alone.build(runtime)
+            from agent.update.spare import Spare
+
+            spare = Spare()  # the first of all
+            from agent import alone
+
+            alone.build(runtime, spare)
             return
         except AgentError as e:  # the usual life says why
             runtime.log.error("update", e.code)
-        runtime.alone = alone = None
-        ondemand.release("alone", "update.alone", "update.job")
+        except MemoryError:
+            runtime.log.error("update", "update-memory")
+        runtime.alone = alone = spare = None
+        ondemand.release("alone", "update.alone", "update.job", "update.spare")
     from agent import wiring
 
     wiring.build(runtime)

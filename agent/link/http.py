@@ -12,7 +12,6 @@ Invariants:
 """
 
 import asyncio
-import gc
 
 from micropython import const
 
@@ -22,7 +21,6 @@ from agent.link import tls
 _LINE = const(512)
 _HEAD = const(4096)
 _READ = const(2048)
-_LONG = const(8192)  # a body for which `spare` is
 _REDIRECTS = const(3)
 _CLOSE_S = const(5)
 _RATE_MS = const(20000)  # waiting time over which the rate is taken
@@ -67,10 +65,10 @@ class Http:
     def __init__(self, board, dial, hosts=(), deadline_s=3600, least=500, idle_s=20):
         """`await dial(host, port, secure)` gives (reader, writer); `board` gives the ticks.
 
-        `hosts`: where else a redirect may lead, each as it stands in the URL. `spare` may be set
-        to a buffer whose place the first long body takes, for want of another in one piece.
+        `hosts`: where else a redirect may lead, each as it stands in the URL. `make_room(length)`
+        may be set, and is called before `read` takes that much of the heap in one piece.
         """
-        self.spare = None
+        self.make_room = None
         self._board = board
         self._dial = dial
         self._hosts = hosts
@@ -116,17 +114,12 @@ class Http:
             await self.close()
             raise
 
-    def make_room(self, length):
-        """Gives `spare` away for something of this length."""
-        if self.spare and length > _LONG:
-            self.spare = None
-            gc.collect()
-
     async def _exactly(self, length, limit):
         """A body of a known length. What grows is moved, and needs its place twice."""
         if length > limit:
             raise LinkError("http-long")
-        self.make_room(length)
+        if self.make_room:
+            self.make_room(length)
         out = bytearray(length)
         view = memoryview(out)
         while view:

@@ -4,14 +4,15 @@
 All of TUF is loaded for this, and released before anything is installed.
 """
 
-from agent.errors import LinkError, Refused
+from agent.errors import Refused
 from agent.update import offer
+from agent.update.site import FOLDER
 
-_FOLDER = "/fl/tuf"
-_DEADLINE_S = 600
 _DAY_S = 86400
 LOADED = (
     "update.catalogue",
+    "update.online",
+    "update.ahead",
     "update.offer",
     "update.tuf.client",
     "update.tuf.trust",
@@ -34,36 +35,24 @@ LOADED = (
 )
 
 
-async def look(site, paths, base, spare):
+async def look(site, source, paths, base):
     """[(offer, offer of the delta or None)] of the paths.
 
-    `site` is where the repository is (`Site`); `base` is the SHA-256 in hex of the firmware that
-    runs, or "". `spare` is a list with a buffer, which is taken out and makes room for the largest
-    document. LinkError for the network, Refused ("tuf-...", "update-...") for what it says.
+    `site` is where the repository is (`Site`). `await source.read(path, longest)` gives a file of
+    its metadata, LinkError("not-found") for one that it has not; `source.make_room(length)` is
+    called before one is read from flash. `base` is the SHA-256 in hex of the firmware that runs,
+    or "". LinkError for the network, Refused ("tuf-...", "update-...") for what it says.
     """
     from agent.storage import files
     from agent.update.tuf.client import Client
     from agent.update.tuf.store import FileStore
 
-    files.make_folder(_FOLDER)
-    http = site.http(_DEADLINE_S)
-    http.spare = spare.pop()
-
-    async def fetch(path, longest):
-        try:
-            return await http.read(site.url + "metadata/" + path, longest)
-        except LinkError as e:
-            if e.code == "http-status" and e.detail in ("404", "403"):
-                raise LinkError("not-found", path)
-            raise
-
-    client = Client(fetch, FileStore(_FOLDER, http.make_room), site.clock.now(), pause=site.pause)
-    try:
-        await client.begin(site.root_version, site.root_digest)
-        await client.refresh()
-        found = await _find(client, site, paths, base)
-    finally:
-        await http.close()
+    files.make_folder(FOLDER)
+    store = FileStore(FOLDER, source.make_room)
+    client = Client(source.read, store, site.clock.now(), pause=site.pause)
+    await client.begin(site.root_version, site.root_digest)
+    await client.refresh()
+    found = await _find(client, site, paths, base)
     newest = max([one["built"] for one, _ in found])
     # Signed by hand, so that it is later than the build of this agent; a slip of the pen there
     # must not carry the clock out of the certificates' time.

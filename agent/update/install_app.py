@@ -30,7 +30,7 @@ async def install(job, place, offer, reader):
         left[0] -= count
         maker.write(sector[:count])
 
-    reader.write = write
+    reader.use(write)
     http = job.site.http(_DEADLINE_S)
     fetch = job.fetching(Remote(http, offer["url"], offer["length"]).fetch)
     maker = new = running = None

@@ -16,14 +16,13 @@ from micropython import const
 from agent.errors import LinkError, Refused, StorageError
 from agent.update import record
 from agent.update.firmware import slots
-from agent.update.payload.reader import Reader
 from agent.update.payload.remote import Remote
 
 _DEADLINE_S = const(7200)
 _KEEP = const(16)  # frames of 8 KB between two notes of progress: a dozen writes for a firmware
 
 
-async def install(job, whole, delta):
+async def install(job, whole, delta, reader):
     """Writes the image into the other slot; by the delta if there is one that can be used."""
     running, other = slots()
     if whole["size"] > other.size:
@@ -31,18 +30,18 @@ async def install(job, whole, delta):
     if await other.holds(whole["sha256"], whole["size"], job.pause):
         return  # by an earlier attempt, or from before
     try:
-        await _firmware(job, delta or whole, running, other)
+        await _firmware(job, delta or whole, running, other, reader)
     except Refused as e:
         if delta is None:
             raise
         job.log.warning("update", "delta: {} {}".format(e.code, e.detail))
         record.forget_progress()
-        await _firmware(job, whole, running, other)
+        await _firmware(job, whole, running, other, reader)
 
 
-async def _firmware(job, offer, running, other):
+async def _firmware(job, offer, running, other, reader):
     content = offer["sha256"]
-    reader = Reader(other.write, running.read if offer["base"] else None)
+    reader.use(other.write, running.read if offer["base"] else None)
     base = unhexlify(offer["base"]) if offer["base"] else None
     http = job.site.http(_DEADLINE_S)
     known = record.progress(_mark(offer))

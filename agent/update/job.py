@@ -4,7 +4,8 @@
 What fails for the network's or the flash's sake is tried again, less and less often, for so many
 times; what is refused is not. `updater` makes of it the way of a usual life, `alone` that of a
 life for nothing else: `_attempt(record)` is one attempt, `_was_last(record, error, attempt)` says
-after one that failed whether it was the last. Loaded with them.
+after one that failed whether it was the last, `_source()` is where the metadata is read from.
+Loaded with them.
 """
 
 import gc
@@ -21,10 +22,11 @@ _LONGEST_PAUSE_S = const(1800)
 _STEP_S = const(5)
 _BROKEN = const(5)  # connections in a row that brought nothing
 _BREAKS = ("http-closed", "http-slow", "tcp-failed", "tls-closed")
-_SPARE = const(14336)  # for the largest document: some 45 targets of one role
+_APP_FRAME = const(4096)
 _TELL_S = const(5)  # between two reports of progress
 _LOADED = (
     "update.site",
+    "update.spare",
     "update.rules",
     "update.here",
     "chip",
@@ -71,14 +73,14 @@ class Changed(Exception):
 
 
 class Job:
-    """`site` is the repository while it is needed."""
+    """`site` is the repository, `spare` a piece of the heap (`Spare`), while they are needed."""
 
     def __init__(self, wing, task, order):
         self.wing = wing
         self.runtime = wing.runtime
         self.log = wing.runtime.log
         self.order = order
-        self.site = None
+        self.site = self.spare = None
         self._task = task
         self._told_s = 0
 
@@ -180,62 +182,69 @@ class Job:
             if self.wing.order is not self.order:
                 raise Changed()
 
-    async def _fetch(self, record):
-        """Everything that is to be installed, onto flash; False where nothing is."""
-        self._release()
+    async def _choose(self, record):
+        """What is to be installed, as [part, offer, offer of the delta or None] each; None where
+        nothing is, or not now."""
         await self.show("fetching")
-        spare = [
-            bytearray(_SPARE)
-        ]  # before the code, and the names it leaves, scatter what is free
         # Nothing of it may be in the way of the metadata, which needs the most memory of all.
         facts = await self._facts(record)
-        found = await self._look(facts["firmware"][1], spare)
+        found = await self._look(facts["firmware"][1])
         from agent.update import here, rules
 
         try:
             chosen = rules.choose([whole for whole, _ in found], facts)
         except rules.Held as e:
             await self._hold(e.args[0])
-            return False
+            return None
         if not chosen:
             record["parts"] = []
             await self._finish(record, "idle", Refused("same"))
-            return False
+            return None
         parts = [here.part(self.runtime, offer) for offer in chosen]
         here = rules = facts = None
         ondemand.release(*_DECIDED)
         if record["id"] != self.order["id"] or not _same(record["parts"], parts):
             records.begin(record, self.order["id"], parts)
-        for i in range(len(parts)):
-            await self._install(parts[i], chosen[i], found)
+        return [[parts[i], chosen[i], _delta(found, chosen[i])] for i in range(len(parts))]
+
+    async def _bring(self, record, chosen):
+        """All that was chosen, onto flash."""
+        for part, whole, delta in chosen:
+            await self._install(part, whole, delta)
         records.forget_progress()
-        return True
+        record["state"] = "verified"
+        record["code"] = record["detail"] = ""
+        records.save(record)
 
     async def _hold(self, what):
         await self.show("waiting", 0, 0, "requires", Refused("", what))
         self.log.warning("update", "held: it requires {}".format(what))
 
-    def _is_verified(self, record):
-        record["state"] = "verified"
-        record["code"] = record["detail"] = ""
-        records.save(record)
-
     def _lives(self, record):
         return records.lives(record, self.order["id"])
 
-    async def _install(self, part, offer, found):
+    async def _install(self, part, whole, delta):
         self._tidy()
-        if part["kind"] == "app":
-            from agent.update.payload.reader import Reader
+        is_app = part["kind"] == "app"
+        from agent.update.payload.reader import Reader
 
-            reader = Reader(frame=4096)  # before the rest, while memory lies in one piece
+        # Before the rest, while memory lies in one piece.
+        self.spare = None
+        gc.collect()
+        reader = Reader(frame=_APP_FRAME) if is_app else Reader()
+        if is_app:
             from agent.update import install_app
 
-            await install_app.install(self, part["place"], offer, reader)
+            await install_app.install(self, part["place"], whole, reader)
         else:
             from agent.update import install_firmware
 
-            await install_firmware.install(self, offer, _delta(found, offer))
+            await install_firmware.install(self, whole, delta, reader)
+
+    def _open_site(self):
+        from agent.update.site import Site
+
+        self.site = Site(self.runtime, self.pause)
 
     async def _facts(self, record):
         from agent.update import here
@@ -246,16 +255,17 @@ class Job:
             here = None
             ondemand.release(*_DECIDED)
 
-    async def _look(self, base, spare):
+    async def _look(self, base):
         from agent.update import catalogue
-        from agent.update.site import Site
 
-        self.site = Site(self.runtime, self.pause)
+        source = self._source()
         try:
-            return await catalogue.look(self.site, self.order["targets"], base, spare)
+            return await catalogue.look(self.site, source, self.order["targets"], base)
         finally:
             loaded = catalogue.LOADED
             catalogue = None
+            await source.close()
+            self.spare = source = None
             ondemand.release(*loaded)
 
     # --- its ends

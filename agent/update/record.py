@@ -4,8 +4,9 @@
 {"state", "id", "n", "code", "detail", "parts", "bad"}. `state` is one of the persisted states
 (docs/updates.md), `n` counts how often the same parts were switched to, `parts` says of each kind
 what is to be installed and where, `bad` has the last contents that were condemned.
-"alone": {"order", "lives", "next", "code", "detail"} is the order that a life of its own was
-begun for, how many there were, whether the next start is one, and how the last has failed;
+"alone": {"order", "lives", "next", "code", "detail", "wanted", "chosen"} is the order that a life
+of its own was begun for, how many there were, whether the next start is one, and how the last has
+failed; which files of the metadata the next has to fetch, and what was chosen by it.
 "untold" stands where such a life has ended the update.
 Beside it: how far a fetch has come, and what the app partitions hold. Loaded to read and change
 them.
@@ -46,7 +47,13 @@ def order_alone(record, order):
     if lives(record, order["id"]) == 0:
         kept = record["alone"] = {"order": order, "lives": 0, "code": "", "detail": ""}
     kept["lives"] += 1
-    kept["next"] = True
+    kept["wanted"] = []
+    kept["chosen"] = None
+    next_alone(record)
+
+
+def next_alone(record):
+    record["alone"]["next"] = True
     save(record)
 
 

@@ -2,10 +2,9 @@
 """The repository as this board was told of it when it was flashed. Loaded for an update."""
 
 from agent.errors import Refused
-from agent.link import tls
-from agent.link.http import Http, dialer
 from agent.storage.nvsmap import open_nvs
 
+FOLDER = "/fl/tuf"  # has its metadata, once that is trusted
 _ROOT = 36  # a root's version (32 bits, little-endian) and SHA-256
 
 
@@ -29,4 +28,7 @@ class Site:
 
     def http(self, deadline_s):
         """A connection for one job; https trusts the fleet's CA alone."""
+        from agent.link import tls
+        from agent.link.http import Http, dialer
+
         return Http(self._board, dialer(lambda: tls.trusting(self._ca)), (), deadline_s)

@@ -31,11 +31,22 @@ class Job(job.Job):
                 await self._until_due()
             if not self._has_room():
                 raise AgentError("update-memory")
-            if not await self._fetch(record):
+            from agent.update.spare import Spare
+
+            self.spare = Spare()
+            Spare = None
+            self._open_site()
+            chosen = await self._choose(record)
+            if chosen is None:
                 return
-            self._is_verified(record)
+            await self._bring(record, chosen)
         await self._until_allowed()
         await self._switch(record)
+
+    def _source(self):
+        from agent.update.online import Online
+
+        return Online(self.site, self.spare)
 
     def _has_room(self):
         from agent.storage.nvsmap import open_nvs

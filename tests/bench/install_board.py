@@ -177,6 +177,7 @@ def main():
     files.remove(record._PROGRESS)
     idle = used()
     from agent.update import install_firmware
+    from agent.update.payload.reader import Reader
 
     code = used()
     most = [code]
@@ -205,7 +206,7 @@ def main():
     whole = dict(offer, base=None)
     gc.collect()
     start = time.ticks_us()
-    asyncio.run(install_firmware.install(Job(), whole, delta))
+    asyncio.run(install_firmware.install(Job(), whole, delta, Reader()))
     found = {"us": time.ticks_diff(time.ticks_us(), start), "flash_us": spent.us}
     if MODE == "work":
         found["calls"] = read[0].calls + read[1].calls

@@ -74,6 +74,13 @@ class Site:
         return self._http
 
 
+async def look(catalogue, site, source, targets):
+    try:
+        return await catalogue.look(site, source, targets, "")
+    finally:
+        await source.close()
+
+
 def used():
     gc.collect()
     return gc.mem_alloc()
@@ -94,14 +101,19 @@ def main(mode, _agent, store, url, root, ca, *targets):
             most[0] = max(most[0], used())
         await asyncio.sleep(0)
 
-    spare = [bytearray(14336)]
-    from agent.update import catalogue
+    from agent.update.spare import Spare
 
-    catalogue._FOLDER = store
+    spare = Spare()
+    from agent.update import catalogue
+    from agent.update.online import Online
+
+    catalogue.FOLDER = store
     site = Site(url, root, ca, pause)
+    source = Online(site, spare)
+    spare = None
     code = used()
     start = time.ticks_ms()
-    found = asyncio.run(catalogue.look(site, targets, "", spare))
+    found = asyncio.run(look(catalogue, site, source, targets))
     took = time.ticks_diff(time.ticks_ms(), start)
     return {
         "ok": len(found) == len(targets),

@@ -47,8 +47,8 @@ APP = "pump/9.0.app"
 FIRMWARE = "esp32/9.0.fw"
 ROLES = ("root", "targets", "snapshot", "timestamp")
 BUILT = 1_700_000_000
-ONLINE_S = 8
-UPDATE_S = 45
+ONLINE_S = 20
+UPDATE_S = 90
 MEMORY = "update-memory"
 BASE = "fleetling/v1/"
 ENDS = ("switching", "trial", "confirmed", "failed", "refused")
@@ -147,9 +147,15 @@ class Outcome:
 
 
 class UpdateFleet:
-    """Boards that take updates. A context manager; `folder` gets everything."""
+    """Boards that take updates. A context manager; `folder` gets everything.
 
-    def __init__(self, folder: Path, *, secure: bool, size: int = 400_000) -> None:
+    `tls_heap`: bytes of a board's heap that each connection with TLS takes, as on an ESP32.
+    """
+
+    def __init__(
+        self, folder: Path, *, secure: bool, size: int = 400_000, tls_heap: int = 0
+    ) -> None:
+        self.tls_heap = tls_heap
         self.fleet = TemporaryFleet(folder)
         self.releases = folder / "repository"
         self.size = size
@@ -176,7 +182,7 @@ class UpdateFleet:
             ),
             firmware=firmware_image("1.0.0", self.size),
         )
-        board.heap = heap
+        board.heap, board.tls_heap = heap, self.tls_heap
         with self.fleet.operator() as operator:
 
             def over(state: FleetState) -> bool:

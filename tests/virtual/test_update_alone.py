@@ -14,6 +14,8 @@ BOOT_S = 20
 SHORT = 120_000
 LITTLE = 15_000  # leaves enough for an update by http, and too little for one by https
 ALONE = "alone, for the memory"
+POINTS = 5  # of about 400 operations; all of them were tried
+TORN = (None, -1, b"\x33\x0f\x80")
 
 
 @pytest.fixture
@@ -36,8 +38,8 @@ def test_an_application_is_fetched_without_the_one_that_runs(world: World) -> No
         assert run_until(board, 400, lambda: world.reported("confirmed"))
         assert "reset: update-alone order-1" in board.console
         assert "reset: update-over order-1" in board.console
-        assert board.lives == 4 and board.console.count(ALONE) == 1
-        assert board.console.count("app says one") == 2  # not in the life between
+        assert board.lives == 5 and board.console.count(ALONE) == 2  # metadata, and payload
+        assert board.console.count("app says one") == 2  # not in the lives between
         fetching = [r for r in world.reports() if r["state"] == "fetching"]
         assert fetching[-1]["why"] == "alone"
         assert world.documents("up/birth")[-1]["app"] == "1.1.0"
@@ -51,12 +53,12 @@ def test_a_firmware_by_delta(world: World) -> None:
     with world.board_of(image=base) as board:
         short_of_memory(world, board, path)
         assert run_until(board, 400, lambda: world.reported("confirmed"))
-        assert board.console.count(ALONE) == 1
+        assert board.console.count(ALONE) == 2
         assert any(".delta" in request for request in world.server.requests)
         assert not any(".fw" in request for request in world.server.requests)
 
 
-@pytest.mark.parametrize(("scheme", "lives"), [("http", 0), ("https", 1)])
+@pytest.mark.parametrize(("scheme", "lives"), [("http", 0), ("https", 2)])
 def test_room_for_tls_counts_where_the_repository_has_it(
     world: World, scheme: str, lives: int
 ) -> None:
@@ -98,7 +100,7 @@ def test_without_a_server_it_comes_back_and_ends_after_three(world: World) -> No
             board.chip.heap_held = SHORT  # nor is there memory in any of its lives
             before = board.now
             board.run(10)
-            came = came + board.now - before if board.sandbox and _alone(board) else 0.0
+            came = came + board.now - before if board.sandbox and is_alone(board) else 0.0
             longest = max(longest, came)
         assert world.reported("failed"), board.console[-3000:]
         assert world.reports()[-1]["code"].startswith(("tcp-", "http-"))
@@ -115,7 +117,7 @@ def test_without_a_server_it_comes_back_and_ends_after_three(world: World) -> No
         assert run_until(board, 900, lambda: world.reported("confirmed"))
 
 
-def _alone(board: Board) -> bool:
+def is_alone(board: Board) -> bool:
     return board.console.rfind(ALONE) > board.console.rfind("boot: fleetling")
 
 
@@ -123,10 +125,10 @@ def test_without_wifi_it_comes_back_too(world: World) -> None:
     path = world.add_app("1.1.0")
     with world.board_of() as board:
         short_of_memory(world, board, path)
-        assert run_until(board, 120, lambda: _alone(board))
+        assert run_until(board, 120, lambda: is_alone(board))
         for point in board.air.points:
             point["up"] = False
-        assert run_until(board, 3600, lambda: not _alone(board))
+        assert run_until(board, 3600, lambda: not is_alone(board))
         for point in board.air.points:
             point["up"] = True
         assert run_until(board, 1200, lambda: world.reported("confirmed")), board.console[-2000:]
@@ -137,9 +139,9 @@ def test_a_cancellation_counts_once_it_is_back(world: World) -> None:
     with world.board_of() as board:
         short_of_memory(world, board, path)
         world.site.refuse = True
-        assert run_until(board, 120, lambda: _alone(board))
+        assert run_until(board, 120, lambda: is_alone(board))
         world.assign()
-        assert run_until(board, 3600, lambda: not _alone(board))
+        assert run_until(board, 3600, lambda: not is_alone(board))
         world.site.refuse = False
         board.run(300)
         assert world.reports()[-1]["state"] == "idle"
@@ -147,10 +149,13 @@ def test_a_cancellation_counts_once_it_is_back(world: World) -> None:
         assert board.console.count(ALONE) == 1
 
 
-def test_power_fails_in_it(world: World) -> None:
-    """At every so many of its operations: the next life is a usual one, and it ends well."""
-    path = world.add_app("1.1.0")
-    with world.board_of() as board:
+@pytest.mark.parametrize("kind", ["app", "firmware"])
+def test_power_fails_in_it(world: World, kind: str, record_property: Any) -> None:
+    """At every so many of the operations of both lives, before each and torn: a usual life
+    follows, and it ends well."""
+    old = firmware("1.0.0")
+    path = world.add_app("1.1.0") if kind == "app" else world.add_firmware("1.1.0", base=old)
+    with world.board_of(image=old) as board:
         short_of_memory(world, board, path)
         assert run_until(board, 120, lambda: "update-alone" in board.console)
         start = board.snapshot()
@@ -158,16 +163,21 @@ def test_power_fails_in_it(world: World) -> None:
         operations = board.flash.operations
         board.restore(start)
         first = board.flash.operations
-        for number in range(1, operations - first, max(1, (operations - first) // 5)):
+        points = range(1, operations - first, max(1, (operations - first) // POINTS))
+        for number in points:
             board.restore(start)
             world.seen.clear()
             before = len(board.console)
-            board.cut_at(board.flash.operations + number, None)
+            board.cut_at(board.flash.operations + number, TORN[number % len(TORN)])
             assert run_until(board, 900, lambda: world.reported("confirmed")), number
             text = board.console[before:]
-            assert text.count(ALONE) <= 3 and "no slot" not in text, number
-            assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+            assert text.count(ALONE) <= 6 and "no slot" not in text, number
+            if kind == "app":
+                assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+            else:
+                assert board.chip.running == "ota_1"
             assert not world.events("safe-mode")
+        record_property("tried", len(points))
 
 
 def test_a_busy_application_is_not_reset_for_it(world: World) -> None:
@@ -189,7 +199,7 @@ def test_how_it_ends_does_not_count_for_safe_mode_and_the_prompt_says_what_it_is
     with world.board_of() as board:
         short_of_memory(world, board, world.add_app("1.1.0"))
         world.site.refuse = True
-        assert run_until(board, 120, lambda: _alone(board))
+        assert run_until(board, 120, lambda: is_alone(board))
         board.interrupt()
         board.resume(1)
         shown = board.repl("import agent; agent.status()", seconds=5)

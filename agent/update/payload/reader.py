@@ -34,14 +34,11 @@ _STATE = "<IIIiIIIB"
 
 class Reader:
     def __init__(self, write=None, read_base=None, frame=_FRAME, window=_WINDOW):
-        """`write(offset, sector)` gets each 4096 bytes, the last padded with 0xFF; it may be set
-        later, since the sooner the buffers are there, the better.
-
-        `read_base(offset, buffer)` fills the buffer from the running image; without it deltas
-        are refused. `frame` and `window` bound what is accepted, and with it the heap:
+        """`frame` and `window` bound what is accepted, and with it the heap:
         frame + 4096 + 1024 (with a base) + (1 << window) + about 1500 bytes.
+
+        `use` may follow later: the sooner the buffers are there, the better.
         """
-        self.write = write
         self._packed = io.BytesIO()
         self._packed.seek(frame - 1)
         self._packed.write(
@@ -51,12 +48,19 @@ class Reader:
         self._packed.write(b"\3\0")  # the shortest DEFLATE stream
         gc.collect()
         self._sector = memoryview(bytearray(header.SECTOR))
-        self._patch = Patch(read_base) if read_base else None
         self._frame = frame
         self._window = window
         self._source = None
         self._inflate(window)
         self._source.read(1)  # only now the window is allocated
+        self.use(write, read_base)
+
+    def use(self, write, read_base=None):
+        """For the next payload: `write(offset, sector)` gets each 4096 bytes, the last padded with
+        0xFF; `read_base(offset, buffer)` fills the buffer from the running image, and without it
+        deltas are refused."""
+        self.write = write
+        self._patch = Patch(read_base) if read_base else None
 
     async def open(self, fetch, length, size, sha256, base_sha256=None):
         """Reads the header and holds it against the signed metadata: length of the payload,

@@ -130,6 +130,7 @@ class ProcessBoard:
         folder: where flash.bin lies; the board's log and state go there too.
         points: the Wi-Fi networks around it.
         heap: bytes of MicroPython heap, the simulation's own share included.
+        tls_heap: bytes of it that each connection with TLS takes, as on an ESP32; 0 for none.
         clock_offset_s: how far the board's SNTP servers are from this machine's clock.
         on_line: called with every line of its console.
         on_event: called with ("boot", cause), ("watchdog", ""), ("reset", cause), ("end", code).
@@ -139,6 +140,7 @@ class ProcessBoard:
     folder: Path
     points: list[AccessPoint] = field(default_factory=list)
     heap: int = SIMULATION_HEAP + BOARD_HEAP
+    tls_heap: int = 0
     clock_offset_s: int = 0
     seed: int = 0
     on_line: OnLine | None = None
@@ -183,7 +185,11 @@ class ProcessBoard:
             )
         self._interpreter = self._interpreter or find_interpreter()
         (self.folder / "rtc.bin").unlink(missing_ok=True)
-        options = {"clock_offset_s": self.clock_offset_s, "seed": self.seed}
+        options = {
+            "clock_offset_s": self.clock_offset_s,
+            "seed": self.seed,
+            "tls_heap": self.tls_heap,
+        }
         (self.folder / "options.json").write_text(json.dumps(options))
         self.set_air(self.points)
         self._stop.clear()

@@ -58,6 +58,7 @@ class ProcessChip(chips.Chip):
             seed=options.get("seed", 0),
             rollback=options.get("rollback", True),
         )
+        self.tls_heap = options.get("tls_heap", 0)
         self._made = True
 
     @property

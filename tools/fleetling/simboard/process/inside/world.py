@@ -88,6 +88,10 @@ def inject(board):
     for name in modules:
         sys.modules[name] = modules[name]
     tls_layer.provide()
+    if board.tls_heap:
+        from process.inside import tls_heap
+
+        tls_heap.take(board.tls_heap)
 
 
 def mount(board):

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""What a connection with TLS takes of the heap.
+
+On an ESP32 mbed TLS shares one memory with MicroPython's heap; on the unix port it has its own. So
+each connection takes here what it takes there, and fails as it does where that is not to be had.
+"""
+
+import asyncio
+
+_ENOMEM = 12
+# Buffers for records that come and that go; then keys, certificates and the curves' numbers.
+_BUFFERS = (16717, 4429)
+_PIECE = 1000
+
+
+def take(size):
+    """From now on each connection takes `size` bytes, until it is closed."""
+    pieces = list(_BUFFERS) + [_PIECE] * ((size - sum(_BUFFERS)) // _PIECE)
+    plain = asyncio.open_connection
+    stream = asyncio.StreamReader  # reads and writes
+    closed = stream.wait_closed
+
+    async def open_connection(host, port, ssl=None, server_hostname=None):
+        try:
+            held = [bytearray(piece) for piece in pieces] if ssl else None
+        except MemoryError:
+            raise OSError(_ENOMEM) from None
+        made = await plain(host, port, ssl=ssl, server_hostname=server_hostname)
+        made[0].tls_heap = held
+        return made
+
+    async def wait_closed(self):
+        self.tls_heap = None
+        await closed(self)
+
+    asyncio.open_connection = open_connection
+    stream.wait_closed = wait_closed

@@ -180,6 +180,34 @@ def test_power_fails_in_it(world: World, kind: str, record_property: Any) -> Non
         record_property("tried", len(points))
 
 
+def test_what_it_requires_is_told_by_the_next_life_and_waited_for(world: World) -> None:
+    path = world.add_app("1.1.0", requires={"firmware": "2.0.0"})
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        assert run_until(board, 400, lambda: "update-over" in board.console)
+        board.chip.heap_held = SHORT
+        board.run(600)
+        report = world.reports()[-1]
+        assert (report["state"], report["why"]) == ("waiting", "requires")
+        assert report["detail"] == "firmware 2.0.0"
+        assert board.console.count(ALONE) == 1
+
+
+def test_a_server_that_trickles_keeps_it_for_two_hours_at_most(world: World) -> None:
+    path = world.add_firmware("1.1.0", firmware("1.1.0", 200_000))
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        world.site.bytes_per_s = 60
+        assert run_until(board, 120, lambda: is_alone(board))
+        begun = board.now
+        assert run_until(board, 9000, lambda: not is_alone(board))
+        assert 600 < board.now - begun < 7300
+        assert "http-slow" in board.console
+        world.site.bytes_per_s = 80_000
+        assert run_until(board, 4000, lambda: world.reported("confirmed"))
+        assert not world.events("safe-mode")
+
+
 def test_a_busy_application_is_not_reset_for_it(world: World) -> None:
     path = world.add_app("1.1.0")
     files = app("one", "await task.sleep(1)")

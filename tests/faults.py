@@ -253,6 +253,7 @@ ROWS = [
         "other board, chip, kind, interpreter",
         "refused before it is fetched",
         "virtual/update_attacks what_is_not_for_this_board_is_refused_before_it_is_fetched",
+        "virtual/update_attacks firmware_before_1_25_is_known_by_its_machine_alone",
         "virtual/update_attacks bytecode_of_another_interpreter_is_refused",
     ),
     row(

@@ -202,6 +202,13 @@ MUTATIONS = [
         (_virtual("update.py one_that_crashes_is_reverted_and_not_tried_again"),),
     ),
     Mutation(
+        "a build that tells no name takes what names builds",
+        "agent/update/rules.py",
+        'if here["machine"] not in offer["machines"]:',
+        "if False:",
+        (_virtual("update_attacks.py firmware_before_1_25_is_known_by_its_machine_alone"),),
+    ),
+    Mutation(
         "the counter has to be higher (<= for <)",
         "agent/update/rules.py",
         'offer["security"] < here["floors"][kind]:',

@@ -32,7 +32,8 @@ async def facts(runtime, kept, paths, pause):
     slot = slotword.running(runtime.slot)
     return {
         "chip": chip.family(os.uname()[4]),
-        "build": getattr(sys.implementation, "_build", ""),
+        "build": getattr(sys.implementation, "_build", ""),  # since MicroPython 1.25
+        "machine": os.uname()[4],
         "mpy": getattr(sys.implementation, "_mpy", 0) & 0xFF,
         "micropython": os.uname()[2],
         "agent": VERSION,

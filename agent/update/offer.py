@@ -43,7 +43,7 @@ def read(target, url):
     offer["sha256"] = _digest(custom.get("sha256"), "sha256")
     offer["base"] = _digest(custom["base"], "base") if "base" in custom else None
     offer["requires"] = _requires(custom.get("requires", {}))
-    for key, default in (("chip", ""), ("boards", []), ("mpy", None)):
+    for key, default in (("chip", ""), ("boards", []), ("machines", []), ("mpy", None)):
         value = custom.get(key, default)
         if default is not None and not isinstance(value, type(default)):
             raise Refused("update-custom", key)

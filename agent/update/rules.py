@@ -15,9 +15,9 @@ class Held(Exception):
 def choose(offers, here):
     """The offers that are to be installed; none where all of it runs already.
 
-    `here`: "chip", "build", "mpy", "micropython", "agent"; "app" and "firmware": each
-    (version or "", SHA-256 in hex of what runs); "floors": {kind: counter}; "bad": SHA-256 of what
-    was condemned.
+    `here`: "chip", "build" or "", "machine", "mpy", "micropython", "agent"; "app" and "firmware":
+    each (version or "", SHA-256 in hex of what runs); "floors": {kind: counter}; "bad": SHA-256 of
+    what was condemned.
     """
     kinds = [offer["kind"] for offer in offers]
     if len(set(kinds)) != len(kinds):
@@ -40,7 +40,13 @@ def _fits_board(offer, here):
         return
     if offer["chip"] != here["chip"]:
         raise Refused("update-board", offer["chip"])
-    if offer["boards"] and here["build"] not in offer["boards"]:
+    if not offer["boards"]:
+        return
+    if not here["build"]:
+        # Two builds may share a machine's name: it counts where the release has it, word for word.
+        if here["machine"] not in offer["machines"]:
+            raise Refused("update-build", here["machine"])
+    elif here["build"] not in offer["boards"]:
         raise Refused("update-board", here["build"])
 
 

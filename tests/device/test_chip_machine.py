@@ -198,10 +198,20 @@ def test_an_adc_measures_what_is_at_its_pin():
 
 
 def test_the_build_says_who_it_is():
-    assert chip_module.UNAME[0] == "esp32"
-    assert chip_module.UNAME[4] == "Generic ESP32 module with OTA with ESP32"
-    assert chip_module.BUILD == "ESP32_GENERIC-OTA"
-    assert chip_module.MPY == 11014
+    chip, _machine = board()
+    said = chip.implementation()
+    assert chip.uname() == (
+        "esp32",
+        "esp32",
+        "1.25.0",
+        "v1.25.0 on 2025-04-15",
+        "Generic ESP32 module with OTA with ESP32",
+    )
+    assert said["_machine"] == chip.uname()[4] and said["_mpy"] == 11014
+    assert said["version"] == (1, 25, 0, "") and said["_build"] == "ESP32_GENERIC-OTA"
+    chip.micropython = "1.24.1"
+    assert chip.uname()[2:4] == ("1.24.1", "v1.24.1 on 2024-11-29")
+    assert chip.implementation()["_mpy"] == 11014 and "_build" not in chip.implementation()
 
 
 def test_power_may_go_in_the_bootloader():

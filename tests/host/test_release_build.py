@@ -290,7 +290,13 @@ def test_the_agents_own_client_takes_what_is_published(tmp_path: Path) -> None:
     base, image = app_image(9000), app_image(9000, banner=b"changed ")
     repository.add_firmware("esp32", "1.0", base, chip="esp32")
     repository.add_firmware(
-        "esp32", "1.1", image, bases=[base], chip="esp32", boards=("ESP32_GENERIC-OTA",)
+        "esp32",
+        "1.1",
+        image,
+        bases=[base],
+        chip="esp32",
+        boards=("ESP32_GENERIC-OTA",),
+        machines=("Generic ESP32 module with OTA with ESP32",),
     )
     repository.publish()
     offers = {}
@@ -299,6 +305,8 @@ def test_the_agents_own_client_takes_what_is_published(tmp_path: Path) -> None:
             found = {"path": path, "length": target.length, "custom": target.custom}
             offers[path] = read(found, "http://here/" + path)
     assert len(offers) == 4 and offers["pump/1.0.0.app"]["mpy"] == 6
+    named = [offer["machines"] for offer in offers.values()]
+    assert sorted(map(len, named)) == [0, 0, 1, 1]  # the new firmware, whole and as a delta
     for role in ("root", "timestamp"):
         repository.rotate(role, (new := keys[role][0].generate_ecdsa()).public_key)
         repository.signers[new.public_key.keyid] = new

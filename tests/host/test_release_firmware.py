@@ -64,12 +64,16 @@ def refusal(data: bytes) -> str:
 
 
 def test_an_app_image_tells_what_it_is() -> None:
-    image = app_image(banner=b"; MicroPython v1.26.0 on 2026-01-01; Generic")
+    machine = b"\0; Generic ESP32 module with OTA with ESP32\0"
+    image = app_image(banner=b"\0MicroPython v1.26.0 on 2026-01-01\0\0" + machine)
     firmware = read_firmware(image)
     assert firmware.image == image
     assert (firmware.chip, firmware.version, firmware.project) == ("esp32", "1.2.3", "pump")
     assert (firmware.idf, firmware.secure_version) == ("v5.4", 3)
     assert firmware.micropython == "v1.26.0"
+    assert firmware.machine == "Generic ESP32 module with OTA with ESP32"
+    both = app_image(banner=machine + machine.replace(b"OTA", b"all"))
+    assert read_firmware(both).machine == ""  # which of them it is, nobody guesses
     assert firmware.elf_sha256 == bytes(range(32)).hex()
     assert firmware.built == "Jan  1 2026 12:00:00"
     assert firmware.sha256 == hashlib.sha256(image).hexdigest()
@@ -178,6 +182,7 @@ def test_the_official_firmware_is_read_and_refused_where_it_does_not_fit() -> No
     assert firmware.image == data[0xF000 : 0xF000 + 1_672_800]
     assert (firmware.chip, firmware.micropython, firmware.idf) == ("esp32", "v1.23.0", "v5.0.4")
     assert firmware.built == "Jun  2 2024 06:51:35"
+    assert firmware.machine == "Generic ESP32 module with ESP32"
     assert read_firmware(firmware.image) == firmware
     with pytest.raises(FleetlingError, match="99,936 more than a slot of 1,572,864"):
         firmware.check_fits(STOCK_SLOT)

@@ -137,6 +137,8 @@ def release(path: str, **custom: object) -> Release:
         ({"board": "Generic ESP32 module with ESP32", "build": "X", "release": "1.2"}, ""),
         ({"board": "Generic ESP32S3 module with ESP32-S3"}, "an esp32s3"),
         ({"build": "Y"}, "this is Y"),
+        ({"build": "", "board": "M with ESP32"}, ""),
+        ({"build": "", "board": "M with OTA with ESP32"}, "it is a 'M with OTA with ESP32'"),
         ({"release": "1.3.1"}, "newer"),
         ({"commands": ["ping"], "agent": "0.0.1"}, "agent 0.0.1 takes no updates"),
         ({"commands": ["previous"], "board": 7, "build": None, "release": []}, ""),
@@ -144,7 +146,8 @@ def release(path: str, **custom: object) -> Release:
 )
 def test_who_cannot_take_it(birth: dict[str, object], why: str) -> None:
     found = why_not(
-        Device("b", birth=birth), [release("esp32/1.3.fw", chip="esp32", boards=["X"])]
+        Device("b", birth=birth),
+        [release("esp32/1.3.fw", chip="esp32", boards=["X"], machines=["M with ESP32"])],
     )
     assert (why in found) if why else (found == "")
     assert why_not(Device("b", birth={"app": "2"}), [release("pump/1.9.app")])

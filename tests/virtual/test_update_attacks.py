@@ -36,6 +36,7 @@ def slots(board: Board) -> tuple[Any, ...]:
 CUSTOM: dict[str, tuple[dict[str, Any], str]] = {
     "another chip": ({"chip": "esp32s3"}, "update-board"),
     "another build": ({"boards": ["LILYGO"]}, "update-board"),
+    "machines that are no list": ({"machines": "Generic ESP32 module"}, "update-custom"),
     "a kind that is none": ({"kind": "bootloader"}, "update-custom"),
     "no size": ({"size": None}, "update-custom"),
     "a negative counter": ({"security": -1}, "update-custom"),
@@ -58,6 +59,46 @@ def test_what_is_not_for_this_board_is_refused_before_it_is_fetched(
         assert update(world, board, path, state="refused")["code"] == code
         assert slots(board) == before
         assert not [name for name in world.server.requests if name.startswith("targets/")]
+
+
+MACHINE = "Generic ESP32 module with OTA with ESP32"
+NAMED = {
+    "no machine": {},
+    "another machine": {"machines": ["Generic ESP32 module with ESP32"]},
+    "a machine that begins like it": {"machines": [MACHINE[:-6], MACHINE + "-D2WD", ""]},
+    "its machine, of another build": {"machines": [MACHINE], "boards": ["LILYGO"]},
+}
+
+
+@pytest.mark.parametrize("release", ["1.24.1", "1.25.0"])
+def test_firmware_before_1_25_is_known_by_its_machine_alone(world: World, release: str) -> None:
+    """It has no `_build`; what names builds is taken where the machine is named word for word."""
+    tells = release != "1.24.1"
+    paths = {
+        what: world.add_firmware(f"1.0.{number}", more=more)
+        for number, (what, more) in enumerate(NAMED.items(), 1)
+    }
+    good = world.add_firmware("1.2.0", more={"machines": ["Other with ESP32", MACHINE]})
+    with world.board_of() as board:
+        board.chip.micropython = release
+        board.boot(BOOT_S)
+        assert world.documents("up/birth")[-1]["build"] == ("ESP32_GENERIC-OTA" if tells else "")
+        before = slots(board)
+        refused = {
+            "no machine": not tells,
+            "another machine": not tells,
+            "a machine that begins like it": not tells,
+            "its machine, of another build": tells,
+        }
+        for what, path in paths.items():
+            if refused[what]:
+                report = update(world, board, path, state="refused")
+                assert report["code"] == ("update-board" if tells else "update-build"), what
+                assert tells or report["detail"] == MACHINE, report
+                assert slots(board) == before, what
+        assert not [name for name in world.server.requests if name.startswith("targets/")]
+        update(world, board, good)
+        assert world.documents("up/birth")[-1]["release"] == "1.2.0"
 
 
 def test_bytecode_of_another_interpreter_is_refused(world: World) -> None:

@@ -44,6 +44,10 @@ BUILT = click.option(
 LAYOUT = click.option(
     "--layout", default="4mb", show_default=True, help="The boards' partition table."
 )
+_NAMELESS = (
+    "Boards with firmware before 1.25 do not tell their build and refuse this; "
+    "name what they call their machine if they may take it."
+)
 
 
 @click.group()
@@ -59,6 +63,12 @@ def build() -> None:
 @REQUIRES
 @BUILT
 @click.option("--board", multiple=True, metavar="B", help="A build that may take it; else any.")
+@click.option(
+    "--machine",
+    multiple=True,
+    metavar="M",
+    help="What such a board calls its machine, for firmware before 1.25, which has no build.",
+)
 @click.option("--slot", metavar="BYTES", help="Of the boards' slots, such as 0x180000.")
 @LAYOUT
 @click.option("--base", multiple=True, metavar="V", help="Make a delta from it; else the last 3.")
@@ -71,6 +81,7 @@ def firmware(
     requires: tuple[str, ...],
     built: int | None,
     board: tuple[str, ...],
+    machine: tuple[str, ...],
     slot: str | None,
     layout: str,
     base: tuple[str, ...],
@@ -86,6 +97,7 @@ def firmware(
         slot=builder.slot_size(layout) if slot is None else _bytes(slot),
         security=security,
         boards=board,
+        machines=machine,
         requires=builder.read_requires(requires),
         bases=base or None,
         built=built,
@@ -100,6 +112,10 @@ def firmware(
     for name, delta in report.deltas.items():
         table.add_row(f"delta from {name}", *_delta(delta, report.packed))
     output.print(table)
+    if board and not machine:
+        say(_NAMELESS)
+        if report.machine:
+            say(f'The image calls itself --machine "{report.machine}".')
     say_next()
 
 

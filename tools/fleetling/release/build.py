@@ -43,6 +43,7 @@ class FirmwareReport:
     chip: str
     micropython: str
     packed: int
+    machine: str = ""
     deltas: dict[str, Packed] = field(default_factory=dict)
 
 
@@ -115,6 +116,7 @@ def build_firmware(
     slot: int,
     security: int = 0,
     boards: Collection[str] = (),
+    machines: Collection[str] = (),
     requires: Mapping[str, str] | None = None,
     bases: Collection[str] | None = None,
     built: int | None = None,
@@ -125,6 +127,8 @@ def build_firmware(
         path: an app image, or MicroPython's download.
         slot: bytes of the boards' slots.
         boards: names of builds (`sys.implementation._build`) that may take it; none is all.
+        machines: names of machines (`os.uname().machine`) that may take it where the firmware is
+            older than 1.25 and does not tell its build; they go with `boards`.
         bases: earlier versions that deltas are made against; None is the last three.
 
     Raises:
@@ -132,6 +136,10 @@ def build_firmware(
     """
     versions.check_product(product)
     versions.check_version(version)
+    if machines and not boards:
+        raise FleetlingError(
+            "A machine is named, and no build", "Name the builds, too: --board ESP32_GENERIC-OTA"
+        )
     firmware = read_firmware(_read(path))
     firmware.check_fits(slot)
     chosen = _bases(repository, product, version, firmware.chip, bases)
@@ -146,6 +154,7 @@ def build_firmware(
         chip=firmware.chip,
         security=security,
         boards=tuple(sorted(boards)),
+        machines=tuple(sorted(machines)),
         requires=requires,
     )
     return FirmwareReport(
@@ -155,6 +164,7 @@ def build_firmware(
         firmware.chip,
         firmware.micropython,
         packed[0].length,
+        firmware.machine,
         dict(zip(chosen, packed[1:], strict=True)),
     )
 

@@ -32,6 +32,7 @@ _HASH_SIZE = 32
 # Secure boot v2: the image filled up to a whole sector, and a sector with one to three of these.
 _SIGNATURES = 4096
 _SIGNATURE = struct.Struct("<BB2x32s")  # magic, version, SHA-256 of the filled image
+_MACHINE = re.compile(rb"\0; ([ -~]{1,128} with [ -~]{1,40})\0")  # the banner's second half
 _MICROPYTHON = re.compile(rb"MicroPython (v[0-9][\w.+-]{0,60}) on ")
 
 
@@ -45,6 +46,7 @@ class Firmware:
         version, project, idf: of the app descriptor; official MicroPython leaves the first two
             empty.
         micropython: the version in MicroPython's banner, or "".
+        machine: what its `os.uname()` will say, as the banner has it, or "".
         secure_version: the anti-rollback counter of the descriptor.
         elf_sha256: of the build, in hex.
         built: date and time of the build, or "".
@@ -61,6 +63,7 @@ class Firmware:
     secure_version: int
     elf_sha256: str
     built: str
+    machine: str = ""
     bootloader: bytes = field(default=b"", compare=False)
     bootloader_at: int = field(default=0, compare=False)
 
@@ -102,6 +105,7 @@ def read_firmware(data: bytes) -> Firmware:
     except ValueError as e:
         raise FleetlingError(f"The image has no readable app descriptor: {e}.") from e
     banner = _MICROPYTHON.search(image)
+    machines = set(_MACHINE.findall(image))
     return Firmware(
         image=image,
         chip=chip.chip_name,
@@ -112,6 +116,7 @@ def read_firmware(data: bytes) -> Firmware:
         secure_version=description.secure_version,
         elf_sha256=description.elf_sha256.hex(),
         built=description.compiled or "",
+        machine=machines.pop().decode() if len(machines) == 1 else "",
         bootloader=data[: _image_length(data, 0)] if contained else b"",
         bootloader_at=contained.flash_start if contained else 0,
     )

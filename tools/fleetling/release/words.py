@@ -36,6 +36,7 @@ _PATH = re.compile(
 )
 _HEX = re.compile(r"[0-9a-f]{64}")
 _BUILD = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MACHINE = re.compile(r"[ -~]{1,128}")
 _LARGEST = 0x7FFFFFFF
 
 
@@ -98,12 +99,15 @@ def firmware_words(
     built: int,
     security: int = 0,
     boards: tuple[str, ...] = (),
+    machines: tuple[str, ...] = (),
     requires: Mapping[str, str] | None = None,
     base: bytes | None = None,
 ) -> dict[str, Any]:
     """The words of an app image; with `base`, those of the delta from that image."""
     words = _words("firmware", version, security, image, built, requires)
     words |= {"chip": chip, "boards": list(boards)}
+    if machines:
+        words["machines"] = list(machines)
     if base is not None:
         words["base"] = hashlib.sha256(base).hexdigest()
     return words
@@ -189,16 +193,20 @@ def _faults(target: Target, words: Mapping[str, Any]) -> list[tuple[bool, str]]:
         found += [number("bytes", 0, _LARGEST)]
         found += [number("mpy", 0, 255)] if "mpy" in words else []
         return found
-    boards = words.get("boards")
-    listed = isinstance(boards, list) and all(
-        isinstance(name, str) and _BUILD.fullmatch(name) for name in boards
-    )
-    found += [number("size", 1, payload.IMAGE_MOST), (not listed, "boards")]
+    found += [number("size", 1, payload.IMAGE_MOST)]
+    found += [(not _names(words.get("boards"), _BUILD), "boards")]
+    found += [(not _names(words.get("machines", []), _MACHINE), "machines")]
     found += [text("chip", re.compile(r"[a-z0-9]{1,16}"))]
     if target.kind == "delta":
         found += [text("base", _HEX)]
         found += [(str(words.get("base"))[:16] != target.base, "base")]
     return found
+
+
+def _names(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(name, str) and pattern.fullmatch(name) for name in value
+    )
 
 
 def check_content(

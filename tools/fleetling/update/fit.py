@@ -42,6 +42,10 @@ def _firmware(birth: dict[str, Any], release: Release) -> str:
     builds, build = release.custom.get("boards"), _said(birth, "build")
     if isinstance(builds, list) and builds and build and build not in builds:
         return f"{release.path} is for {', '.join(map(str, builds))}, and this is {build}"
+    machines, machine = release.custom.get("machines"), _said(birth, "board")
+    known = isinstance(machines, list) and machine in machines
+    if builds and birth.get("build") == "" and machine and not known:
+        return f"{release.path} names builds, and this tells none: it is a {machine!r}"
     return ""
 
 

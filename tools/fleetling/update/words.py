@@ -27,6 +27,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the release is for another chip, build or .mpy version",
         "build it for this board: fleetling release build",
     ),
+    "update-build": (
+        "the release names builds, and firmware before 1.25 does not tell its own",
+        "if it is for this board, build it again with --machine: docs/releases.md",
+    ),
     "update-busy": ("another update is under way", "wait for it, or cancel it"),
     "update-condemned": (
         "this release has failed here before",

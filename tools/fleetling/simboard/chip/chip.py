@@ -28,17 +28,11 @@ SOFT_RESET = const(5)
 RTC_MEMORY = const(2048)
 _KEPT = "<4sqH"
 
-# What the official build says of itself, for those who build a runtime around this chip.
-UNAME = (
-    "esp32",
-    "esp32",
-    "1.25.0",
-    "v1.25.0 on 2025-04-15",
-    "Generic ESP32 module with OTA with ESP32",
-)
+# What the official builds say of themselves.
+MACHINE = "Generic ESP32 module with OTA with ESP32"
 BUILD = "ESP32_GENERIC-OTA"
 MPY = const(11014)
-VERSION = (1, 25, 0, "")
+RELEASES = {"1.25.0": "2025-04-15", "1.24.1": "2024-11-29"}
 
 
 class Reset(SystemExit):
@@ -80,6 +74,8 @@ class Chip:
             (113840, 111664, 110592, 108356),
         ]
         self.cpu_hz = 160000000
+        self.micropython = "1.25.0"  # one of RELEASES; from the next life on
+        self.machine = MACHINE
         self.hostname = "mpy-esp32"
         self.country = "XX"
         self.radio = Radio(self.air, ticks_ms)
@@ -120,6 +116,25 @@ class Chip:
             self.flash, self.table, self.rollback, thorough, self.family
         )
         self.open_nvs()
+
+    def uname(self):
+        """What os.uname() has, for those who build a runtime around this chip."""
+        release = self.micropython
+        said = "v{} on {}".format(release, RELEASES[release])
+        return "esp32", "esp32", release, said, self.machine
+
+    def implementation(self):
+        """What sys.implementation has, by name; `_build` came with 1.25."""
+        version = tuple([int(part) for part in self.micropython.split(".")])
+        found = {
+            "name": "micropython",
+            "version": version + ("",),
+            "_machine": self.machine,
+            "_mpy": MPY,
+        }
+        if version >= (1, 25):
+            found["_build"] = BUILD
+        return found
 
     def read_table(self):
         self.table = table.parse(self.flash)

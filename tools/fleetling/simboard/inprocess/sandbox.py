@@ -187,7 +187,7 @@ class Sandbox:
             asyncio=make_asyncio(self.core, self.net),
             gc=make_gc(self.importer.loaded_bytes, lambda: chip.heap_held),
             micropython=make_micropython(),
-            os=make_os(self.volume, _Uname(*chip_module("chip").UNAME), self.urandom),
+            os=make_os(self.volume, _Uname(*chip.uname()), self.urandom),
             socket=socket,
             ssl=ssl,
             tls=ssl,
@@ -201,8 +201,7 @@ class Sandbox:
         return self._random.randbytes(n)
 
     def _sys(self) -> ModuleType:
-        facts = chip_module("chip")
-        uname = _Uname(*facts.UNAME)
+        uname = _Uname(*self.chip.uname())
 
         def print_exception(error: BaseException, file: Any = None) -> None:
             (self.console if file is None else file).write(self.exception_text(error))
@@ -215,13 +214,7 @@ class Sandbox:
             argv=[],
             byteorder="little",
             exit=leave,
-            implementation=_Implementation(
-                name="micropython",
-                version=facts.VERSION,
-                _machine=uname.machine,
-                _mpy=facts.MPY,
-                _build=facts.BUILD,
-            ),
+            implementation=_Implementation(**self.chip.implementation()),
             maxsize=0x7FFFFFFF,
             modules=self.importer.modules,
             path=self.importer.path,

@@ -132,6 +132,7 @@ class ProcessBoard:
         heap: bytes of MicroPython heap, the simulation's own share included.
         tls_heap: bytes of it that each connection with TLS takes, as on an ESP32; 0 for none.
         clock_offset_s: how far the board's SNTP servers are from this machine's clock.
+        micropython: the release whose facts it tells, one of chip.RELEASES.
         on_line: called with every line of its console.
         on_event: called with ("boot", cause), ("watchdog", ""), ("reset", cause), ("end", code).
         stdin, stdout: the console's file descriptors, when it is not to be captured.
@@ -143,6 +144,7 @@ class ProcessBoard:
     tls_heap: int = 0
     clock_offset_s: int = 0
     seed: int = 0
+    micropython: str = "1.25.0"
     on_line: OnLine | None = None
     on_event: OnEvent | None = None
     stdin: int | None = None
@@ -189,6 +191,7 @@ class ProcessBoard:
             "clock_offset_s": self.clock_offset_s,
             "seed": self.seed,
             "tls_heap": self.tls_heap,
+            "micropython": self.micropython,
         }
         (self.folder / "options.json").write_text(json.dumps(options))
         self.set_air(self.points)

@@ -114,6 +114,7 @@ def _make(control, cause):
         rtc = open(FOLDER + "/rtc.bin", "w+b")
         saved = b""
     made = ProcessChip(flash, control, options, rtc)
+    made.micropython = options.get("micropython", made.micropython)
     if saved and cause != chips.PWRON_RESET:
         made.load_rtc(saved)
     cut = _load("fault.json", None)

@@ -11,7 +11,6 @@ import sys
 import time
 
 import vfs
-from chip import chip as chips
 from chip import umqtt
 from chip.module import Module as Made
 from micropython import const
@@ -35,11 +34,9 @@ class Module:
 class Implementation:
     """sys.implementation of the official build."""
 
-    name = "micropython"
-    version = chips.VERSION
-    _machine = chips.UNAME[4]
-    _mpy = chips.MPY
-    _build = chips.BUILD
+    def __init__(self, names):
+        for name in names:
+            setattr(self, name, names[name])
 
 
 def _time(board):
@@ -79,12 +76,13 @@ def _socket(board):
 def inject(board):
     """Puts the official firmware's modules in place of the unix port's."""
     modules = board.modules()
-    modules["os"] = Module(os, uname=lambda: chips.UNAME, sync=lambda: None)
+    modules["os"] = Module(os, uname=board.uname, sync=lambda: None)
     modules["time"] = _time(board)
     modules["socket"] = _socket(board)
     modules["umqtt"] = Made("umqtt")
     modules["umqtt.simple"] = umqtt.make(modules["socket"])
-    modules["sys"] = Module(sys, platform="esp32", implementation=Implementation)
+    made = Implementation(board.implementation())
+    modules["sys"] = Module(sys, platform="esp32", implementation=made)
     for name in modules:
         sys.modules[name] = modules[name]
     tls_layer.provide()

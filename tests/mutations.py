@@ -190,8 +190,8 @@ MUTATIONS = [
     Mutation(
         "a trial is confirmed without the broker",
         "agent/update/trial.py",
-        "if fine and runtime.session.connected():",
-        "if fine:",
+        "if fine and not owed and runtime.session.connected():",
+        "if fine and not owed:",
         (_virtual("update.py without_the_broker_a_trial_ends_but_nothing_is_condemned"),),
     ),
     Mutation(
@@ -221,6 +221,29 @@ MUTATIONS = [
         'if known and version(offer["version"]) < _lenient(known):',
         "if False:",
         (_virtual("update_attacks.py no_way_down_by_version_or_counter"),),
+    ),
+    Mutation(
+        "a task that is not overdue counts as one that works",
+        "agent/update/trial.py",
+        "if fine and not owed and",
+        "if fine and",
+        (
+            _virtual(
+                "update_trials.py what_never_checks_in_is_not_confirmed_however_short_the_trial"
+            ),
+        ),
+    ),
+    Mutation(
+        "what the agent does for a task that has failed counts as its check-in",
+        "agent/update/proof.py",
+        "        if since_s > _PAUSE_S:\n            self._began = failed_at\n",
+        "        self._began = failed_at\n",
+        (
+            _device("update_proof.py after_a_failure_all_begin_anew"),
+            _virtual(
+                "update_trials.py what_never_checks_in_is_not_confirmed_however_short_the_trial"
+            ),
+        ),
     ),
     Mutation(
         "the switch does not hash what is in flash",

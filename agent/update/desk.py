@@ -7,6 +7,7 @@ from agent.errors import Refused
 LOADED = (
     "update.desk",
     "update.trial",
+    "update.proof",
     "update.switch",
     "update.here",
     "update.pack",
@@ -27,7 +28,14 @@ LOADED = (
     "storage.files",
     "storage.records",
 )
-_TRIAL = ("update.trial", "update.switch", "update.here", "update.pack", "update.bundle")
+_TRIAL = (
+    "update.trial",
+    "update.proof",
+    "update.switch",
+    "update.here",
+    "update.pack",
+    "update.bundle",
+)
 
 
 def settled(wing):

@@ -4,6 +4,7 @@
 | record | what runs | then |
 |---|---|---|
 | switching, trial | all that was to | it is on trial |
+| trial | the same, after its third fault | back, and condemned |
 | switching, trial | what was before, after a fault of the new | reverted, and condemned |
 | switching, trial | what was before, after a loss of power, a wanted reset | tried again |
 | any of these | a part of it | back |
@@ -41,11 +42,20 @@ def settle(runtime):
     if all(there):
         if state != "trial":
             kept["state"] = "trial"
+            kept["faults"] = 0
             record.save(kept)
             if image and not firmware.on_trial(running):
                 # The way back is boot.py's and the agent's alone.
                 runtime.log.warning("update", "the bootloader has no rollback")
                 runtime.events.add("no-rollback")
+        elif runtime.supervisor.boot["why"] in _FAULTS:
+            # boot.py counts those alone that end a boot within its first minute.
+            kept["faults"] = kept.get("faults", 0) + 1
+            if kept["faults"] == _TRIES:
+                kept["code"] = "trial-" + runtime.supervisor.boot["why"]
+                record.condemn(kept)
+            record.save(kept)
+            return "trial" if kept["faults"] < _TRIES else "back"
         return "trial"
     _returned(runtime, kept, state)
     return ""

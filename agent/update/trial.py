@@ -4,7 +4,11 @@
 It has to keep all tasks going for a minute, to be on the broker by verified TLS, and to have the
 application's own `healthy()` say so, where there is one. Without a broker a trial that is healthy
 otherwise goes on for three times as long: an outage is not the release's fault. If it ends there,
-the board goes back, and the release is not condemned. Loaded for a trial.
+the board goes back, and the release is not condemned.
+
+Not to be overdue yet is no proof: each task has to check in once after it was started. Whoever has
+not when the time is over is waited for; at its deadline the supervisor ends that. Loaded for a
+trial.
 """
 
 import sys
@@ -13,6 +17,7 @@ from micropython import const
 
 from agent.errors import AgentError
 from agent.update import record, switch
+from agent.update.proof import Proof
 
 _STEADY_S = const(60)
 _STEP_S = const(2)
@@ -27,12 +32,15 @@ async def run(wing, task, back):
         switch.revert(runtime, kept, kept["code"])
     trial_s = runtime.settings["trial_s"]
     steady_s = min(_STEADY_S, trial_s // 3)
+    proof = Proof(runtime.supervisor, task)
     while True:
         await task.sleep(min(_STEP_S, steady_s))
         uptime_s = runtime.board.uptime_s()
-        steady = uptime_s - runtime.supervisor.failed_at >= steady_s and _in_time(runtime)
+        since_s = uptime_s - runtime.supervisor.failed_at
+        owed = proof.owed(since_s, steady_s)
+        steady = since_s >= steady_s and _in_time(runtime)
         fine = steady and await _healthy(runtime)
-        if fine and runtime.session.connected():
+        if fine and not owed and runtime.session.connected():
             try:
                 switch.confirm(runtime, kept)
             except AgentError as e:
@@ -41,7 +49,7 @@ async def run(wing, task, back):
             wing.live = None
             await wing.over(kept)
             return
-        if uptime_s >= trial_s * (_PATIENCE if fine else 1):
+        if uptime_s >= trial_s * (_PATIENCE if fine else 1) and not (fine and owed):
             code = "trial-link" if fine else "trial-healthy" if steady else "trial-tasks"
             if code != "trial-link":
                 record.condemn(kept)

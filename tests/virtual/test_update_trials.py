@@ -94,6 +94,77 @@ def test_the_floor_moves_with_the_confirmation_and_not_before(world: World) -> N
         assert update(world, board, weak, state="refused")["code"] == "update-security"
 
 
+# --- a trial that is shorter than a task's deadline
+
+START = "import agent, asyncio, sys\n\n\nasync def main(task):\n"
+DEAD = {
+    "from its first step on": START + "    await asyncio.sleep(9999)\n",
+    "once it was started again": START + "    if not hasattr(sys, 'once'):\n"
+    "        sys.once = 1\n        await task.sleep(1)\n        raise ValueError('once')\n"
+    "    await asyncio.sleep(9999)\n",
+    "once it was started again, which took long": "import sys, time\n"
+    "time.sleep(8 if hasattr(sys, 'once') else 0)\n" + START + "    if not hasattr(sys, 'once'):\n"
+    "        sys.once = 1\n        await task.sleep(1)\n        raise ValueError('once')\n"
+    "    await asyncio.sleep(9999)\n",
+    "a task with a long deadline": "import agent, asyncio\n\n\nasync def pump(task):\n"
+    "    await asyncio.sleep(9999)\n\n\nasync def main(task):\n    await task.sleep(8)\n"
+    "    agent.task('pump', pump, 300)\n    while True:\n        await task.sleep(1)\n",
+}
+
+
+@pytest.mark.parametrize("what", DEAD)
+def test_what_never_checks_in_is_not_confirmed_however_short_the_trial(
+    world: World, what: str
+) -> None:
+    """A third of 60 s is healthy time enough, and no task is overdue then."""
+    path = world.add_app("1.1.0", {"app.py": DEAD[what].encode()})
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.publish()
+        world.assign(path)
+        assert run_until(board, 1500, lambda: world.reported("reverted")), world.states()
+        assert "confirmed" not in world.states()
+        assert world.reports()[-1]["code"] == "trial-starved"
+        assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        assert board.lives <= 6
+        assert update(world, board, path, state="refused")["code"] == "update-condemned"
+
+
+ALIVE = {
+    "asleep for an hour": (START + "    while True:\n        await task.sleep(3600)\n", 60),
+    "over at once": (START + "    pass\n", 60),
+    "with jobs that come and go": (
+        "import agent, asyncio\n\n\nasync def job(task):\n    await asyncio.sleep(9)\n\n\n"
+        "async def main(task):\n    n = 0\n    while True:\n        n += 1\n"
+        "        agent.task('job' + str(n), job)\n        await task.sleep(4)\n",
+        60,
+    ),
+    "quiet for nearly all of its deadline": (
+        START + "    while True:\n        await asyncio.sleep(55)\n        task.alive()\n",
+        90,
+    ),
+    "with a task that is quiet for longer than the trial": (
+        "import agent, asyncio\n\n\nasync def pump(task):\n    while True:\n"
+        "        await asyncio.sleep(250)\n        task.alive()\n\n\nasync def main(task):\n"
+        "    agent.task('pump', pump, 280)\n    while True:\n        await task.sleep(1)\n",
+        300,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALIVE)
+def test_a_good_release_is_confirmed_however_short_the_trial(world: World, what: str) -> None:
+    """One that has not checked in when `trial_s` is over has its deadline to do so."""
+    source, within_s = ALIVE[what]
+    path = world.add_app("1.1.0", {"app.py": source.encode()})
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.publish()
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("trial")), world.states()
+        assert run_until(board, within_s, lambda: world.reported("confirmed")), world.states()
+
+
 # --- the power goes
 
 

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+import asyncio
+
+from support import FakeBoard, supervisor_of
+
+from agent.update.proof import Proof
+
+STEADY_S = 20
+
+
+async def never(task):
+    pass
+
+
+class Bench:
+    """A supervisor whose tasks do nothing; a look each `advance`."""
+
+    def __init__(self, **deadlines):
+        self.board = FakeBoard()
+        self.supervisor = supervisor_of(self.board)
+        for name in deadlines:
+            self.supervisor.task(name, never, deadlines[name])
+        self.supervisor.task("update", never, 60)
+        self.tasks = self.supervisor.tasks
+        self.proof = Proof(self.supervisor, self.tasks["update"])
+
+    def owed(self, seconds=2):
+        self.board.ms += seconds * 1000
+        self.tasks["update"].alive()
+        return self.proof.owed(self.board.uptime_s() - self.supervisor.failed_at, STEADY_S)
+
+    def fail(self):
+        self.supervisor.failed_at = self.board.uptime_s()
+
+    async def sleep(self, name, seconds):
+        """The task is within a sleep."""
+        asleep = asyncio.create_task(self.tasks[name].sleep(seconds))
+        await asyncio.sleep(0)
+        asleep.cancel()
+
+
+async def test_a_task_that_is_not_overdue_has_proven_nothing():
+    bench = Bench(app=3600)
+    assert all([bench.owed() for _ in range(100)])
+    bench.tasks["app"].alive()
+    assert not bench.owed()
+
+
+async def test_each_task_has_to_check_in():
+    bench = Bench(app=60, pump=60)
+    for _ in range(10):
+        bench.tasks["app"].alive()
+        assert bench.owed()
+    bench.tasks["pump"].alive()
+    assert not bench.owed()
+    assert not bench.owed()  # once is enough
+
+
+async def test_what_the_agent_does_while_it_starts_a_task_does_not_count():
+    bench = Bench(app=60)
+    assert bench.owed()
+    bench.tasks["app"].alive()  # after the import, which took its time
+    assert bench.owed(6) and bench.owed()
+    bench.tasks["app"].alive()
+    assert not bench.owed()
+
+
+async def test_after_a_failure_all_begin_anew():
+    bench = Bench(app=60, pump=60)
+    assert bench.owed(7)
+    for name in bench.tasks:
+        bench.tasks[name].alive()
+    assert not bench.owed()
+    bench.fail()
+    await bench.sleep("app", 4)  # the pause
+    assert bench.owed(1)
+    bench.tasks["app"].alive()  # its end
+    bench.tasks["pump"].alive()
+    assert bench.owed(9)  # the first look that counts
+    bench.tasks["app"].alive()
+    assert bench.owed()
+    bench.tasks["pump"].alive()
+    assert not bench.owed()
+
+
+async def test_a_long_sleep_is_a_check_in():
+    bench = Bench(app=60)
+    await bench.sleep("app", 3600)
+    assert bench.owed(7)
+    assert not bench.owed()
+
+
+async def test_tasks_that_end_or_come_late_owe_nothing():
+    bench = Bench(app=60, job=60)
+    assert bench.owed(7)
+    bench.tasks["app"].alive()
+    assert bench.owed()
+    bench.tasks.pop("job")
+    bench.supervisor.task("job", never, 60)  # another of that name, in time
+    assert bench.owed()
+    bench.tasks.pop("job")
+    assert not bench.owed(STEADY_S)
+    bench.supervisor.task("job", never, 60)
+    assert not bench.owed()

@@ -415,6 +415,28 @@ MUTATIONS = [
         "if False:",
         (_device("http_client.py the_slow_are_left"),),
     ),
+    # --- rescue
+    Mutation(
+        "the rescue takes frames of any size",
+        "rescue.py",
+        " or raw != min(size, sectors * 4096):",
+        ":",
+        (_virtual("rescue.py a_frame_that_is_not_as_it_says_is_refused_by_itself"),),
+    ),
+    Mutation(
+        "the rescue believes a time server that is behind the floor",
+        "rescue.py",
+        "now = now if now >= floor else max(floor,",
+        "now = now if now else max(floor,",
+        (_virtual("rescue.py a_time_server_behind_the_floor_is_not_believed"),),
+    ),
+    Mutation(
+        "the rescue goes on with a pack of another release",
+        "rescue.py",
+        'if found == known["h"]:',
+        "if found:",
+        (_virtual("rescue.py what_was_begun_of_another_release_is_not_gone_on_with"),),
+    ),
     # --- identity
     Mutation(
         "a key is used before it is kept",

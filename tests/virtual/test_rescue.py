@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import struct
 import zlib
@@ -11,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from update_world import World, app, firmware, run_until, slot_of
+from update_world import HOST, World, app, firmware, run_until, slot_of
 
 from fleetling import device
 from fleetling.demo.virtual import START
 from fleetling.image.flash import build_flash
 from fleetling.image.nvs import build_nvs
 from fleetling.release import payload
-from fleetling.release.bundle import pack_app
+from fleetling.release.bundle import pack_app, unpack_app
 from fleetling.simboard.chip.flash import Flash
 from fleetling.simboard.chip.nvs import Nvs
 from fleetling.simboard.chip.nvs_format import I32
@@ -60,12 +61,12 @@ class Bench:
         self.path = next(p for p in self.world.server.requests if p.endswith("1.1.0.app"))
         self.begin(again(self.board, spoil))
 
-    def begin(self, image: bytes) -> Board:
+    def begin(self, image: bytes, unix: int = START) -> Board:
         """Another board's life with this flash, in the same world."""
         self.board.power_cycle()
         self.world.seen.clear()
         world = self.world
-        self.board = Board(image, seed=2, net=world.net, air=world.air, unix=START)
+        self.board = Board(image, seed=2, net=world.net, air=world.air, unix=unix)
         return self.board
 
     def online(self) -> bool:
@@ -199,6 +200,61 @@ def test_bytes_that_are_not_those_are_not_installed(bench: Bench, edit: Any, cod
     bench.nothing_new()
     bench.world.server.files = bench.world.repository.files
     assert run_until(bench.board, 600, bench.runs)
+
+
+def wide(content: bytes) -> bytes:
+    """Frames of two sectors, in a payload that says one."""
+    made = payload.pack(content, frame=8192)
+    return made[:7] + b"\1" + made[8:]
+
+
+def long(content: bytes) -> bytes:
+    """More packed bytes than raw ones, and more than a board has memory for."""
+    made = payload.pack(content, frame=4096)
+    return made[:88] + struct.pack("<HH", 60_000, 4096) + made[92:]
+
+
+def few(content: bytes) -> bytes:
+    """A stream that ends before the frame is full."""
+    made = payload.pack(content, frame=4096)
+    (count,) = struct.unpack_from("<H", made, 88)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -11)
+    body = packer.compress(content[:4000]) + packer.flush()
+    made = made[:88] + struct.pack("<HHI", len(body), 4096, 0) + body + made[96 + count :]
+    return made[:12] + struct.pack("<I", len(made)) + made[16:]
+
+
+@pytest.mark.parametrize("craft", [wide, long, few])
+def test_a_frame_that_is_not_as_it_says_is_refused_by_itself(
+    bench: Bench, craft: Callable[[bytes], bytes]
+) -> None:
+    """Before its bytes are fetched where its head is wrong: nothing follows that of `long`."""
+    data = bytearray(bench.world.repository.files[bench.path])
+    files = unpack_app(bytes(data))
+    manifest = files[device.MANIFEST]
+    path = max(files, key=lambda path: len(files[path]) if path.endswith(".py") else 0)
+    was, new = payload.pack(files[path], frame=4096), craft(files[path])
+    begin = data.index(was)
+    data[begin : begin + len(was)] = new
+    (count,) = struct.unpack_from("<I", data, 12)
+    table = 16 + 4 * count
+    struct.pack_into("<I", data, data.index(struct.pack("<I", len(was)), 16, table), len(new))
+    struct.pack_into("<I", data, table, zlib.crc32(data[:table]))
+    known = {
+        "u": f"http://{HOST}/{bench.path}",
+        "z": len(data),
+        "h": hashlib.sha256(manifest).hexdigest(),
+        "m": len(manifest),
+    }
+    if craft is long:
+        del data[begin + 96 :]
+    bench.world.server.files = {**bench.world.repository.files, bench.path: bytes(data)}
+    text = json.dumps(known).encode()
+    board = bench.begin(with_nvs(bench.board, {"fl_state": {"rescue": text}}))
+    board.boot(100)
+    assert board.alive and bench.told()[:1] == ["rescue-format"], bench.told()
+    assert bench.world.documents("up/update")[0]["detail"] == "frame"
+    bench.nothing_new()
 
 
 @pytest.mark.parametrize("status", [301, 302, 404, 500, 204])
@@ -513,6 +569,13 @@ def test_without_a_time_server_the_floor_is_the_time(bench: Bench) -> None:
     bench.world.air.ntp_up = False
     assert run_until(bench.board, 200, bench.runs)
     assert "rescue-done" in bench.told(), bench.board.console
+
+
+def test_a_time_server_behind_the_floor_is_not_believed(bench: Bench) -> None:
+    board = bench.begin(bench.board.image(), START - 400 * 86400)
+    board.boot(30)
+    assert bench.told() == ["rescue-done"], board.console
+    assert bench.world.documents("up/update")[0]["at"] >= START
 
 
 def at_rest(board: Board) -> Files:

@@ -17,6 +17,7 @@ import rich_click as click
 from rich.markup import escape
 
 import fleetling
+from fleetling.cli.interrupted import heard_everywhere
 from fleetling.cli.screen import errors
 from fleetling.errors import FleetlingError
 
@@ -86,7 +87,8 @@ def main() -> None:
     # What Ctrl-C ends in peace, a service's manager does too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = cli.main(standalone_mode=False)
+        with heard_everywhere():
+            code = cli.main(standalone_mode=False)
     except click.ClickException as e:
         e.show()
         sys.exit(e.exit_code)

@@ -64,7 +64,7 @@ def command(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: hub.stop())
+        signal.signal(number, lambda *_: hub.end())
     settings = SettingsKeeper(ConfigStore(store), host, int(port), **identity, name=name)
     health = HealthKeeper(Records(store), host, int(port), **identity, name=name)
     server = metrics.serve(health, address) if address is not None else None
@@ -73,6 +73,7 @@ def command(
         with settings, health:
             hub.run()
     finally:
+        hub.stop()
         if server is not None:
             server.shutdown()
     output.print(f"Stopped; {hub.answered} requests answered.", highlight=False)

@@ -12,6 +12,7 @@ import logging
 import queue
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ RETRY_S = 2
 
 
 class Hub:
-    """Serves until `stop`.
+    """Serves until `end` or `stop`.
 
     Args:
         enroller: decides and signs.
@@ -60,7 +61,7 @@ class Hub:
         self._enroller = enroller
         self._host, self._port = host, port
         self._subscribed = threading.Event()
-        self._stopped = threading.Event()
+        self._ending = False
         self._refused = False
         self._inbox: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()
         client = mqtt.Client(
@@ -120,7 +121,7 @@ class Hub:
             )
 
     def run(self, on_answer: Callable[[str], None] | None = None) -> None:
-        """Answers requests until `stop` is called; `on_answer` hears each sender's name."""
+        """Answers requests until `end` is called; `on_answer` hears each sender's name."""
         while (message := self._inbox.get()) is not None:
             name = message.topic[len(PREFIX) :].partition("/")[0]
             answer = self._answer(name, bytes(message.payload))
@@ -142,17 +143,22 @@ class Hub:
 
     def _answer(self, name: str, payload: bytes) -> bytes | None:
         """The answer; a database that is away is waited for, None when the hub is stopped."""
-        while not self._stopped.is_set():
+        while not self._ending:
             try:
                 return self._enroller.answer(name, payload)
             except DBAPIError as e:
                 log.error("the database does not answer (%s); trying again", type(e).__name__)
-                self._stopped.wait(RETRY_S)
+                time.sleep(RETRY_S)
         return None
 
-    def stop(self) -> None:
-        """Ends `run` after the request that it is at."""
-        self._stopped.set()
+    def end(self) -> None:
+        """Ends `run` after the request that it is at. Takes no lock: a signal's handler, which
+        runs in between whatever `run` does, may call it."""
+        self._ending = True
         self._inbox.put(None)
+
+    def stop(self) -> None:
+        """Ends `run`, and the connection."""
+        self.end()
         self._client.disconnect()
         self._client.loop_stop()

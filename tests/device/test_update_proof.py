@@ -18,11 +18,15 @@ class Bench:
     def __init__(self, **deadlines):
         self.board = FakeBoard()
         self.supervisor = supervisor_of(self.board)
-        for name in deadlines:
-            self.supervisor.task(name, never, deadlines[name])
-        self.supervisor.task("update", never, 60)
         self.tasks = self.supervisor.tasks
+        for name in deadlines:
+            self.start(name, deadlines[name])
+        self.start("update")
         self.proof = Proof(self.supervisor, self.tasks["update"])
+
+    def start(self, name, deadline_s=60):
+        self.supervisor.task(name, never, deadline_s)
+        self.tasks[name].alive()
 
     def owed(self, seconds=2):
         self.board.ms += seconds * 1000
@@ -96,9 +100,9 @@ async def test_tasks_that_end_or_come_late_owe_nothing():
     bench.tasks["app"].alive()
     assert bench.owed()
     bench.tasks.pop("job")
-    bench.supervisor.task("job", never, 60)  # another of that name, in time
+    bench.start("job")  # another of that name, in time
     assert bench.owed()
     bench.tasks.pop("job")
     assert not bench.owed(STEADY_S)
-    bench.supervisor.task("job", never, 60)
+    bench.start("job")
     assert not bench.owed()

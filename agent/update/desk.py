@@ -4,14 +4,16 @@
 from agent import ondemand
 from agent.errors import Refused
 
-LOADED = (
-    "update.desk",
+_TRIAL = (
     "update.trial",
     "update.proof",
     "update.switch",
     "update.here",
     "update.pack",
     "update.bundle",
+)
+LOADED = _TRIAL + (
+    "update.desk",
     "update.manifest",
     "update.previous",
     "update.updater",
@@ -27,14 +29,6 @@ LOADED = (
     "link.document",
     "storage.files",
     "storage.records",
-)
-_TRIAL = (
-    "update.trial",
-    "update.proof",
-    "update.switch",
-    "update.here",
-    "update.pack",
-    "update.bundle",
 )
 
 

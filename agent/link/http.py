@@ -9,6 +9,8 @@ Invariants:
 - Bytes of two versions of a file never meet: what tells versions apart (ETag, else date, and the
   length) is sent along, compared, and a difference is LinkError "http-changed".
 - Every failure is a LinkError; the connection is closed then, and the next call makes a new one.
+- Who waits is timed by one watching task for all waits: a time-out for each would cost more than
+  the reading. It is gone at the latest `idle_s` after the last wait, and with `close`.
 """
 
 import asyncio
@@ -19,8 +21,9 @@ from agent.errors import LinkError
 from agent.link import tls
 
 _LINE = const(512)
+_LINES = const(256)  # read at once while lines are wanted
 _HEAD = const(4096)
-_READ = const(2048)
+_PIECE = const(2048)  # of a body whose length nobody knows
 _REDIRECTS = const(3)
 _CLOSE_S = const(5)
 _RATE_MS = const(20000)  # waiting time over which the rate is taken
@@ -74,10 +77,11 @@ class Http:
         self._hosts = hosts
         self._deadline_ms = deadline_s * 1000
         self._least = least
-        self._idle_s = idle_s
+        self._idle_ms = idle_s * 1000
         self._start = board.ticks_ms()
         self._where = self._writer = None
         self._left, self._rest = 0, b""
+        self._waiting = self._watching = self._late = None
 
     async def get(self, url, extra=b""):
         """Sends a GET with more header lines `extra`; returns the status, with the body to read.
@@ -102,7 +106,7 @@ class Http:
             if not self._chunked and not self._open_end:
                 return await self._exactly(self._left, limit)
             out = bytearray()
-            piece = memoryview(bytearray(min(limit + 1, _READ)))
+            piece = memoryview(bytearray(min(limit + 1, _PIECE)))
             while True:
                 count = await self.readinto(piece)
                 if not count:
@@ -134,17 +138,18 @@ class Http:
             if self._ended or not self._left:
                 self._ended = True
                 return 0
-            count = min(len(buffer), self._left, _READ)
-            data = self._rest[:count]
-            self._rest = self._rest[count:]
-            if not data:
-                data = await self._wait(self._reader.read, count)
-            if not data:
+            if self._rest:
+                count = min(len(buffer), self._left, len(self._rest))
+                buffer[:count] = self._rest[:count]
+                self._rest = self._rest[count:]
+            else:
+                if len(buffer) > self._left:
+                    buffer = memoryview(buffer)[: self._left]
+                count = await self._read(buffer)
+            if not count:
                 if not self._open_end:
                     raise LinkError("http-closed")
                 self._ended = True
-            count = len(data)
-            buffer[:count] = data
             self._left -= count
         except LinkError:
             await self.close()
@@ -154,6 +159,9 @@ class Http:
     async def close(self):
         writer, self._writer = self._writer, None
         self._where = None
+        if self._watching:
+            self._watching.cancel()
+            self._watching = None
         if writer:
             try:
                 writer.close()
@@ -183,7 +191,7 @@ class Http:
                     await self.close()
                     await self._connect(where[:3])
                 self._size = self._waited = self._got = 0
-                await self._wait(self._send, request)
+                await self._timed(self._send, request)
                 return await self._head()
             except LinkError as e:
                 await self.close()
@@ -204,8 +212,11 @@ class Http:
         self._where = where
 
     async def _send(self, data):
-        self._writer.write(data)
-        await self._writer.drain()
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except (OSError, ValueError, EOFError) as e:
+            raise self._failure(e)
 
     async def _head(self):
         parts = (await self._line()).split(None, 2)
@@ -270,46 +281,87 @@ class Http:
             if len(self._rest) > _LINE:
                 long = True
                 self._rest = b""
-            data = await self._wait(self._reader.read, 256)
-            if not data:
+            piece = bytearray(_LINES)
+            count = await self._read(piece)
+            if not count:
                 raise LinkError("http-closed")
-            self._size += len(data)
+            self._size += count
             if self._size > _HEAD:
                 raise LinkError("http-header", "long")
-            self._rest += data
+            self._rest += piece[:count]
         line = self._rest[:end].rstrip(b"\r")
         self._rest = self._rest[end + 1 :]
         return b"-" if long or len(line) > _LINE else line
 
-    async def _wait(self, call, *args):
-        """Awaits the call within the bounds of time and rate."""
-        ticks = self._board.ticks_ms
-        before = ticks()
+    async def _read(self, view):
+        """How many bytes came into the view, within the bounds of time and rate."""
+        self._begin()
         try:
-            data = await self._timed(call, *args)
+            count = await self._reader.readinto(view)
+            while count is None:  # a part of a record of TLS
+                count = await self._reader.readinto(view)
+        except asyncio.CancelledError:
+            self._was_late()
+            raise
         except (OSError, ValueError, EOFError) as e:
-            raise tls.failure(e) if self._first else LinkError("http-closed")
-        if data is not None:
-            # What comes back is what was read.
-            if self._first and not data:
-                raise LinkError("tls-closed")
-            self._first = False
-            self._got += len(data)
-        self._waited += self._board.ticks_diff(ticks(), before)
+            raise self._failure(e)
+        finally:
+            self._waiting = None
+        if self._first and not count:
+            raise LinkError("tls-closed")
+        self._first = False
+        self._got += count
+        self._waited += self._board.ticks_diff(self._board.ticks_ms(), self._since)
         if self._waited > _RATE_MS:
             if self._got * 1000 < self._least * self._waited:
                 raise LinkError("http-slow")
             self._waited = self._got = 0
-        return data
+        return count
 
     async def _timed(self, call, *args):
-        left = self._deadline_ms - self._board.ticks_diff(self._board.ticks_ms(), self._start)
-        if left <= 0:
-            raise LinkError("http-deadline")
+        """Awaits another call within the bounds of time."""
+        self._begin()
         try:
-            return await asyncio.wait_for(call(*args), min(self._idle_s, left / 1000))
-        except asyncio.TimeoutError:
-            raise LinkError("http-slow" if left > self._idle_s * 1000 else "http-deadline")
+            return await call(*args)
+        except asyncio.CancelledError:
+            self._was_late()
+            raise
+        finally:
+            self._waiting = None
+
+    def _failure(self, e):
+        return tls.failure(e) if self._first else LinkError("http-closed")
+
+    def _begin(self):
+        """From here on somebody waits."""
+        self._since = self._board.ticks_ms()
+        if self._rest_ms(self._since) <= 0:
+            raise LinkError("http-deadline")
+        self._waiting = asyncio.current_task()
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+
+    def _was_late(self):
+        late, self._late = self._late, None
+        if late:
+            raise LinkError(late)
+
+    async def _watch(self):
+        """Ends a wait that lasts too long, and itself where it finds nobody waiting."""
+        while self._waiting:
+            now = self._board.ticks_ms()
+            idle = self._idle_ms - self._board.ticks_diff(now, self._since)
+            rest = self._rest_ms(now)
+            if min(idle, rest) <= 0:
+                self._late = "http-slow" if idle < rest else "http-deadline"
+                self._waiting.cancel()
+                break
+            await asyncio.sleep(min(idle, rest) / 1000)
+        self._watching = None
+
+    def _rest_ms(self, now):
+        """What is left of the job's time."""
+        return self._deadline_ms - self._board.ticks_diff(now, self._start)
 
 
 def _digits(text):

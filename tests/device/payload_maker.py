@@ -8,6 +8,7 @@ from binascii import crc32
 from agent.errors import Refused
 
 FRAME = 8192
+FLUSH = b"\0\0\xff\xff"
 
 
 class Random:
@@ -77,9 +78,10 @@ DISTANCES = steps(1, [0, 0] + [e for e in range(14) for _ in range(2)])
 
 
 def squeeze(data, window=11):
-    """Raw DEFLATE: one block in the fixed code, with the nearest match of three bytes or more."""
+    """Raw DEFLATE: one block in the fixed code, with the nearest match of three bytes or more,
+    and an empty one after it, neither of them the last."""
     bits = Bits()
-    bits.put(3, 3)
+    bits.put(2, 3)
     seen = {}
     at = 0
     while at < len(data):
@@ -107,8 +109,9 @@ def squeeze(data, window=11):
             bits.put(value - codes[i][0], codes[i][1])
         at += length
     bits.symbol(256)
+    bits.put(0, 3)
     bits.put(0, 7)
-    return bytes(bits.out)
+    return bytes(bits.out) + FLUSH
 
 
 def sha256(data):

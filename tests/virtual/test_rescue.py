@@ -169,7 +169,8 @@ def swap(data: bytearray) -> None:
     """One file's payload is replaced by a sound one of another content."""
     old = app("1.1.0")["app.py"]
     was = payload.pack(old, frame=4096)
-    made = (payload.pack(old.replace(b"1.1.0", b"6.6.%d" % n), frame=4096) for n in range(10))
+    others = (b"0.%d.%d" % divmod(n, 10) for n in range(100))
+    made = (payload.pack(old.replace(b"1.1.0", other), frame=4096) for other in others)
     new = next(each for each in made if len(each) == len(was))
     at = data.index(was)
     data[at : at + len(was)] = new

@@ -2,9 +2,9 @@
 """Reads a payload, frame by frame, into an image (docs/payload.md).
 
 Invariants:
-- All large buffers exist before the first byte is fetched; the decompressor's window is given
-  back and taken again in one breath, at each frame: where memory is short, the interpreter finds
-  the old one, and nobody else can get in between.
+- All large buffers exist before the first byte is fetched. One decompressor, with its window,
+  does for all frames: they are pieces of one stream that never ends, none needs what came before
+  it. Only after a step that failed there is a new one, once the old one's memory is free.
 - Whatever the bytes are, the outcome is the image, or Refused. What `fetch`, `write` and
   `read_base` raise passes through.
 - A frame makes a whole number of sectors. Between frames `state()` is all there is to know, and
@@ -28,7 +28,9 @@ from agent.update.payload.patch import Patch
 _FRAME = const(8192)
 _WINDOW = const(11)
 _FRAME_HEAD = const(8)
-_TIDY = const(4)  # frames whose old windows may lie around: more would scatter the heap
+_PRIMER = b"\0\1\0\xfe\xff\0"  # a stored block of one byte, after which others follow
+_FLUSH = b"\0\0\xff\xff"  # what a frame's stream ends with
+_TAIL = const(7)  # bytes at most that are left of a stream when all its content is out
 _STATE = "<IIIiIIIB"
 
 
@@ -40,19 +42,16 @@ class Reader:
         `use` may follow later: the sooner the buffers are there, the better.
         """
         self._packed = io.BytesIO()
-        self._packed.seek(frame - 1)
+        self._packed.seek(frame + _TAIL)
         self._packed.write(
             b"\0"
         )  # its room, in one step; of given bytes there would be two copies
-        self._packed.seek(0)
-        self._packed.write(b"\3\0")  # the shortest DEFLATE stream
-        gc.collect()
         self._sector = memoryview(bytearray(header.SECTOR))
+        self._head = memoryview(bytearray(_FRAME_HEAD))
         self._frame = frame
         self._window = window
-        self._source = None
-        self._inflate(window)
-        self._source.read(1)  # only now the window is allocated
+        self._dirty = False
+        self._renew()
         self.use(write, read_base)
 
     def use(self, write, read_base=None):
@@ -81,10 +80,11 @@ class Reader:
             raise Refused("payload-base")
         self.frame = 0
         self._offset = header.SIZE
+        self._known = self._known_at = 0  # bytes in `_head`, and where they stand
         if self._patch:
             self._patch.start(size, found.base_size)
         self._saved = self._pack()
-        self._dirty = False
+        self._clean()
 
     def done(self):
         """The image is complete, and the payload ended exactly with it."""
@@ -116,7 +116,7 @@ class Reader:
             if not patch.fits(self.position()):
                 raise Refused("payload-state")
         self._saved = bytes(state)
-        self._dirty = False
+        self._clean()
 
     async def step(self, fetch):
         """Fetches and writes one frame; False once the image is complete.
@@ -128,8 +128,6 @@ class Reader:
         if self.done():
             return False
         packed, raw = await self._load(fetch)
-        if not self.frame % _TIDY:
-            gc.collect()
         self._dirty = True
         for _ in self._unpack(packed, raw):
             await asyncio.sleep(0)
@@ -153,39 +151,50 @@ class Reader:
             view = view[count:]
 
     async def _load(self, fetch):
-        """Puts the frame's packed bytes into memory, with the sector's buffer for a stopover."""
+        """Puts the frame's packed bytes into memory, with the sector's buffer for a stopover.
+
+        What of the next frame's head comes along is kept, and saves a call.
+        """
         offset = self._offset
+        head = self._head
         rest = self.header.length - offset - _FRAME_HEAD
         if rest < 0:
             raise Refused("payload-short")
-        view = self._sector[:_FRAME_HEAD]
-        await self._fill(fetch, offset, view)
-        packed, raw, crc = struct.unpack("<HHI", view)
-        found = crc32(view[:4])
+        known = self._known if self._known_at == offset else 0
+        await self._fill(fetch, offset + known, head[known:])
+        packed, raw, crc = struct.unpack("<HHI", head)
+        found = crc32(head[:4])
         last = self.frame + 1 == self.header.frames()
         if packed > raw or packed > self._frame or packed > rest or (last and packed != rest):
             raise Refused("payload-frame", "length")
         self._packed.seek(0)
+        if packed < raw:
+            self._packed.write(self._tail)
         offset += _FRAME_HEAD
         end = offset + packed
+        stop = end + min(_FRAME_HEAD, rest - packed)
+        self._known = 0
         while offset < end:
-            view = self._sector[: min(end - offset, header.SECTOR)]
-            await self._fill(fetch, offset, view)
-            found = crc32(view, found)
-            self._packed.write(view)
-            offset += len(view)
+            view = self._sector[: min(stop - offset, header.SECTOR)]
+            count = await fetch(offset, view)
+            if not count:
+                raise Refused("payload-short")
+            part = view[: min(count, end - offset)]
+            found = crc32(part, found)
+            self._packed.write(part)
+            offset += count
+            self._known = count - len(part)
+            head[: self._known] = view[len(part) : count]
         if found != crc:
             raise Refused("payload-frame", "crc")
+        self._known_at = end
         return packed, raw
 
     def _unpack(self, packed, raw):
         """Writes the frame's sectors, a `yield` after each."""
         stored = packed == raw
-        if stored:
-            self._packed.seek(0)
-            self._source = self._packed
-        else:
-            self._inflate(self.header.window)
+        self._source = self._packed if stored else self._inflate
+        self._packed.seek(0)
         self._left = raw
         start = self.position()
         end = min(start + self.header.frame, self.header.size)
@@ -203,13 +212,27 @@ class Reader:
             yield
         if end == self.header.size and self.header.kind == header.DELTA:
             self._patch.finish(self._take)
-        self._end(packed, stored)
+        if self._left:
+            raise Refused("payload-frame", "long")
+        if not stored:
+            self._end(len(self._tail) + packed)
 
-    def _inflate(self, window):
-        """A decompressor from the start of the frame; the one before makes room for it."""
-        self._source = None
+    def _clean(self):
+        """The next frame starts afresh; its decompressor too, if a step failed."""
+        if self._dirty:
+            self._renew()
+            self._dirty = False
+
+    def _renew(self):
+        """A decompressor that stands before a frame, with its window."""
+        self._source = self._inflate = None
+        gc.collect()
+        self._tail = b""
         self._packed.seek(0)
-        self._source = deflate.DeflateIO(self._packed, deflate.RAW, window)
+        self._packed.write(_PRIMER)
+        self._packed.seek(0)
+        self._inflate = deflate.DeflateIO(self._packed, deflate.RAW, self._window)
+        self._inflate.read(1)  # only now the window is allocated
 
     def _take(self, view):
         """Fills the view with the frame's next bytes, unpacked."""
@@ -224,14 +247,11 @@ class Reader:
         if found != count:
             raise Refused("payload-deflate")
 
-    def _end(self, packed, stored):
-        """All that the frame announced was taken, and its DEFLATE stream ended where it ends."""
-        if self._left:
-            raise Refused("payload-frame", "long")
-        if not stored:
-            try:
-                more = self._source.read(1)
-            except (OSError, EOFError):
-                raise Refused("payload-deflate")
-            if more or self._packed.tell() != packed:
-                raise Refused("payload-deflate", "end")
+    def _end(self, end):
+        """The frame's stream ends where it ends. What is left of it is read with the next."""
+        rest = end - self._packed.tell()
+        if not len(_FLUSH) <= rest <= _TAIL:
+            raise Refused("payload-deflate", "end")
+        self._tail = self._packed.read(rest)
+        if self._tail[-len(_FLUSH) :] != _FLUSH:
+            raise Refused("payload-deflate", "end")

@@ -26,13 +26,16 @@ class Remote:
 
         After a LinkError the next call connects again.
         """
-        if offset >= self._length:
+        rest = self._length - offset
+        if rest <= 0:
             return 0
+        if len(buffer) > rest:
+            buffer = memoryview(buffer)[:rest]
         at, self._at = self._at, None
         try:
             if at != offset:
                 await self._open(offset)
-            count = await self._http.readinto(buffer[: self._length - offset])
+            count = await self._http.readinto(buffer)
             if not count:
                 raise LinkError("http-closed")
         except LinkError:

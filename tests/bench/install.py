@@ -150,8 +150,8 @@ ROWS = (
     ("**rate against bare, measured here**", "share", "{:.1f} %"),
     ("interpreted, a sector, ESP32 at 160 MHz, projected", "there", "{:.1f} ms"),
     ("DEFLATE and CRC, a sector, the same", "inflating", "{:.1f} ms"),
-    ("rate against bare, ESP32 at 160 MHz, projected, without the network", "stock", "{:.0f} %"),
-    ("**at 240 MHz**", "fast", "{:.0f} %"),
+    ("rate against bare, ESP32 at 160 MHz, projected, without the network", "stock", "{:.1f} %"),
+    ("**at 240 MHz**", "fast", "{:.1f} %"),
     ("with the network, which does not run at once with flash", "fetched", "{:.0f} %"),
     ("seconds of it all, projected", "seconds", "{:.0f} s"),
 )

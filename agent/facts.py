@@ -75,13 +75,3 @@ def app_partitions():
 def confirm_firmware():
     """Marks the app that the bootloader would start next as good."""
     esp32.Partition.mark_app_valid_cancel_rollback()
-
-
-def clock(hz):
-    """Sets the processor's clock, where the chip has this one; returns what it was, in Hz."""
-    before = machine.freq()
-    try:
-        machine.freq(hz)
-    except ValueError:
-        pass  # the C series has no more than what it starts with
-    return before

@@ -4,7 +4,6 @@
 Invariants:
 - all that can be refused is refused before the first erase;
 - buffers exist before the socket opens;
-- the processor runs at its highest clock meanwhile, and at the one before afterwards;
 - progress is kept after what it speaks of is written, seldom enough for the flash's life;
 - the result is what flash holds: it is hashed there, over exactly the signed length.
 """
@@ -14,7 +13,6 @@ from binascii import unhexlify
 
 from micropython import const
 
-from agent import facts
 from agent.errors import LinkError, Refused, StorageError
 from agent.update import record
 from agent.update.firmware import slots
@@ -22,7 +20,6 @@ from agent.update.payload.remote import Remote
 
 _DEADLINE_S = const(7200)
 _SECTOR = const(4096)
-_FULL_HZ = const(240000000)
 _SHOW = const(4)  # frames between two looks at whether a report is due
 _KEEP = const(16)  # frames of 8 KB between two notes of progress: a dozen writes for a firmware
 
@@ -34,7 +31,6 @@ async def install(job, whole, delta, reader):
         raise Refused("firmware-size", "{} > {}".format(whole["size"], other.size))
     if await _is_there(other, whole, job.pause):
         return  # by an earlier attempt, or from before
-    before = facts.clock(_FULL_HZ)
     try:
         await _firmware(job, delta or whole, running, other, reader)
     except Refused as e:
@@ -43,8 +39,6 @@ async def install(job, whole, delta, reader):
         job.log.warning("update", "delta: {} {}".format(e.code, e.detail))
         record.forget_progress()
         await _firmware(job, whole, running, other, reader)
-    finally:
-        facts.clock(before)
 
 
 async def _is_there(slot, offer, pause):

@@ -136,8 +136,8 @@ def project(one: dict[str, Any], bare: dict[str, Any], sectors: int, slower: flo
     one["inflating"] = one["native"] * slower * MACHINE_CODE / sectors / 1000
     one["stock"] = 100 * bare["flash_us"] / stock
     one["fast"] = 100 * bare["flash_us"] / fast
-    one["fetched"] = 100 * bare["flash_us"] / (fast + fetching)
-    one["seconds"] = (fast + fetching) / 1e6
+    one["fetched"] = 100 * bare["flash_us"] / (stock + fetching)
+    one["seconds"] = (stock + fetching) / 1e6
     one["slower"] = slower
 
 
@@ -151,8 +151,8 @@ ROWS = (
     ("interpreted, a sector, ESP32 at 160 MHz, projected", "there", "{:.1f} ms"),
     ("DEFLATE and CRC, a sector, the same", "inflating", "{:.1f} ms"),
     ("rate against bare, ESP32 at 160 MHz, projected, without the network", "stock", "{:.1f} %"),
-    ("**at 240 MHz**", "fast", "{:.1f} %"),
-    ("with the network, which does not run at once with flash", "fetched", "{:.0f} %"),
+    ("the same at 240 MHz, which an application may set", "fast", "{:.1f} %"),
+    ("at 160 MHz with the network, which does not run at once with flash", "fetched", "{:.0f} %"),
     ("seconds of it all, projected", "seconds", "{:.0f} s"),
 )
 
@@ -178,7 +178,7 @@ def main() -> int:
         f" switch of tasks is, machine code {slower * MACHINE_CODE:.0f} times; {NETWORK:,} bytes a"
         f" second."
     )
-    return int(any(found[kind][which] < WANTED for kind in KINDS for which in ("share", "fast")))
+    return int(any(found[kind]["share"] < WANTED for kind in KINDS))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from tuf_repository import signer
 from update_world import World, app, firmware, slot_of
 
 from fleetling import device
-from fleetling.simboard.chip.flash import SKIP
 from fleetling.simboard.inprocess import Board
 
 BOOT_S = 20
@@ -70,27 +69,6 @@ def test_a_firmware(world: World) -> None:
         assert report["firmware"] == "1.1.0"
         assert world.documents("up/birth")[-1]["partition"] == "ota_1"
         assert board.lives == 2
-
-
-def test_a_firmware_is_installed_at_the_full_clock(world: World) -> None:
-    """And whatever comes of it, the application's clock is what it was."""
-    path = world.add_firmware("1.1.0")
-    world.publish()
-    with world.board_of() as board:
-        board.boot(BOOT_S)
-        clocks: set[int] = set()
-
-        def hook(kind: str, addr: int, data: bytes | None, number: int) -> int | None:
-            if not 0x190000 <= addr < 0x310000:
-                return None
-            clocks.add(board.chip.cpu_hz)
-            return int(SKIP) if kind == "program" and addr == 0x198000 else None
-
-        board.flash.hook = hook
-        world.assign(path)
-        while "update-flash" not in board.console:
-            board.run(1)
-        assert clocks == {240_000_000} and board.chip.cpu_hz == 160_000_000
 
 
 def test_a_firmware_by_delta(world: World) -> None:

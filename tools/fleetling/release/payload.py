@@ -27,10 +27,6 @@ WINDOW = 11
 # file to sign, store and test, and needs the right base on the board.
 WORTH = 0.8
 
-# A frame that DEFLATE makes no smaller than this stays as it is: unpacking it takes an ESP32 as
-# long as fetching what it saves.
-_WORTH_UNPACKING = 0.82
-
 IMAGE_MOST = 0x1000000
 _HEADER = struct.Struct("<4sBBBBII32sI32s")
 _CRC = struct.Struct("<I")
@@ -122,7 +118,7 @@ def _pack_frame(raw: bytes, frame: int, window: int) -> bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -window, 9)
     # Not finished: one decompressor goes through all frames, and keeps its window.
     packed = deflate.compress(raw) + deflate.flush(zlib.Z_FULL_FLUSH)
-    if len(packed) >= _WORTH_UNPACKING * len(raw):
+    if len(packed) >= len(raw):
         packed = raw
     if len(packed) > frame or len(raw) > 0xFFFF:
         raise delta.TooDense("A frame of this delta is larger than boards take.")

@@ -33,5 +33,9 @@ class Console:
                 sys.stderr.write(text)
         return len(data)
 
+    def clear(self) -> None:
+        """Forgets what was printed so far: tests with thousands of lives would drown in it."""
+        self._parts.clear()
+
     def flush(self) -> None:
         return None

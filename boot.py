@@ -35,6 +35,7 @@ _CRASH = 2  # how bad it is when the last boot crashed; a loss of power may be a
 _TOO_BAD = 6  # safe mode; twice as much, and it is tried from the factory slot
 _TRIALS = 10  # boots of a slot that never came to be confirmed
 _SURE = 15
+_POWER = 2048
 
 
 def _read(state, key):
@@ -124,7 +125,8 @@ def _chosen(state, word, bad):
     running = esp32.Partition(esp32.Partition.RUNNING).info()[1] - 15 if firmware else 0
     if boots != _SURE and (bad >= _TOO_BAD or boots >= _TRIALS):
         print("boot: back to", _SLOTS[keep])
-        _write(state, "slot", keep)
+        power = machine.reset_cause() == machine.PWRON_RESET
+        _write(state, "slot", keep | _POWER if power else keep)
         if firmware and firmware == running:  # this bootloader does not go back by itself
             esp32.Partition(esp32.Partition.RUNNING).get_next_update().set_boot()
             machine.reset()

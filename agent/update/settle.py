@@ -63,13 +63,15 @@ def settle(runtime):
 
 def _returned(runtime, kept, state):
     """The old one runs."""
+    why = runtime.supervisor.boot["why"]
     try:
         word = runtime.state.get_int(slotword.KEY)
+        if word & slotword.POWER:
+            why = ""
         if word >> 2:
             runtime.state.set_int(slotword.KEY, slotword.pack(word & 3))
     except AgentError as e:
         runtime.log.error("update", e.code)
-    why = runtime.supervisor.boot["why"]
     if state == "reverting":
         kept["state"] = "reverted"
     elif why in _FAULTS:

@@ -5,7 +5,8 @@ From its lowest bit: the slot to keep (2 bits; 0 factory, 1 a, 2 b), the slot on
 0 none, 1 a, 2 b, 3 factory), how often that was booted (4 bits), the firmware that it needs (3
 bits: 1 + the number of the app partition, 0 for any). While another firmware runs, the slot to
 keep is chosen. Booted `SURE` times means that it was found healthy, and only its firmware has yet
-to be confirmed.
+to be confirmed. `POWER` stands where boot.py went back after a loss of power: where it has to
+reset for that, the cause is none.
 """
 
 from micropython import const
@@ -14,6 +15,7 @@ KEY = "slot"
 NAMES = ("factory", "a", "b")
 MOUNTS = ("/slot-factory", "/slot-a", "/slot-b")
 SURE = const(15)
+POWER = const(2048)
 
 
 def pack(keep, trial=None, boots=0, firmware=None):

@@ -191,6 +191,25 @@ def test_a_trial_that_loses_its_power_is_tried_again_three_times_in_all(
             update(world, board, path)  # not its fault: it may come again
 
 
+def test_losses_of_power_that_boot_py_ends_condemn_nothing(world: World) -> None:
+    """Without rollback it is boot.py that goes back, and the reset that it makes is no panic."""
+    path = world.add_firmware("1.1.0")
+    world.publish()
+    with world.board_of(rollback=False) as board:
+        board.boot(BOOT_S)
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("trial")), world.states()
+        losses = 0
+        while "boot: back to factory" not in board.console:
+            losses += 1
+            board.power_cycle()
+            board.boot(1)
+        assert losses == 6
+        world.seen.clear()
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), world.states()
+        assert world.documents("up/birth")[-1]["partition"] == "ota_1"
+
+
 # --- boot.py
 
 

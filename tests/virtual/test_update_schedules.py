@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""More than one power cut in an update, in its trial and on its way back (FAULTS P-3, P-4).
+
+Pairs are exhaustive on what decides about anything, in the first run and in the recovery from it;
+five cuts fall at random, anywhere and in any way; and uptimes that grow by one operation each end
+the update, whatever the board was damaged in. `pytest --every-case` has all of it, the suite a
+part. A failure names the schedule (update_case.py).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from zlib import crc32
+
+import pytest
+from update_case import TORN, Case, Schedule, Torn, bad
+from update_world import World, firmware, run_until
+
+PAIRS = 36  # in the suite, of each scenario
+RANDOM, RANDOM_IN_SUITE = 400, 6
+DEPTH = 5
+LONGEST = 1000  # operations of an uptime
+BY_ONE = 30  # so far uptimes grow by one operation, from then on by a twentieth
+
+
+def an_application() -> Case:
+    return Case(lambda world: [world.add_app("1.1.0", security=1)], new="1.1.0 ota_0")
+
+
+def a_firmware() -> Case:
+    return Case(lambda world: [world.add_firmware("1.1.0", security=1)], new="1.0.0 ota_1")
+
+
+def both() -> Case:
+    def make(world: World) -> list[str]:
+        one = world.add_app("1.1.0", security=1)
+        return [one, world.add_firmware("1.1.0", base=firmware("1.0.0"), security=1)]
+
+    return Case(make, new="1.1.0 ota_1")
+
+
+def a_reversal() -> Case:
+    return Case(bad(), new="1.1.0 ota_1", end="reverted", begins="app says bad")
+
+
+def without_rollback() -> Case:
+    return Case(bad(), new="1.1.0 ota_1", end="reverted", begins="app says bad", rollback=False)
+
+
+SCENARIOS = [an_application, a_firmware, both, a_reversal, without_rollback]
+scenarios = pytest.mark.parametrize("make", SCENARIOS, ids=lambda make: make.__name__)
+
+
+@pytest.fixture
+def told(
+    request: pytest.FixtureRequest, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[[Case, int], None]]:
+    """Says how much was tried."""
+    began = time.monotonic()
+
+    def tell(case: Case, count: int) -> None:
+        record_property("tried", count)
+        boots = case.boots + case.board.lives - case.begun
+        seconds = time.monotonic() - began
+        with capsys.disabled():
+            print(f" {request.node.name}: {count} tried, {boots} boots, {seconds:.0f} s")  # noqa: T201
+
+    yield tell
+
+
+def pairs(case: Case, firsts: list[int], share: int) -> Iterator[tuple[Schedule, int]]:
+    """Goes through pairs of cuts, and says which. Of the second cuts that there may be after a
+    first one, one in `share`."""
+    for first in firsts:
+        torn = TORN[first % len(TORN)]
+        case.go(case.start)
+        assert case.uptime(first, torn), first
+        case.check_floor(((first, torn),))
+        damaged = case.mark()
+        where = case.watched()
+        case.check_end(((first, torn),))
+        for second in case.metadata(where)[first % share :: share]:
+            case.go(damaged)
+            schedule = ((first, torn), (second, TORN[(first + second) % len(TORN)]))
+            fell = case.uptime(*schedule[1])
+            case.check_floor(schedule)
+            case.settle()
+            case.check_end(schedule)
+            if fell:
+                yield schedule
+
+
+@pytest.mark.slow
+@scenarios
+def test_pairs_of_cuts_on_metadata(make: Callable[[], Case], request: Any, told: Any) -> None:
+    """The slot's word, otadata, records, floors, events: after the second cut, too, it is exactly
+    the old or the new, and ends as it would have without."""
+    case = make()
+    firsts, share = case.metadata(case.where), 1
+    if not request.config.getoption("--every-case"):
+        step = len(firsts) // 6
+        firsts, share = firsts[crc32(make.__name__.encode()) % step :: step], 25
+    told(case, sum(1 for _ in pairs(case, firsts, share)))
+
+
+def at_random(case: Case, seed: int) -> Schedule:
+    """Anywhere: soon after a start as likely as late."""
+    rng = random.Random(seed)
+    ways: list[Callable[[], Torn]] = [
+        lambda: None,
+        lambda: -1,
+        lambda: rng.randrange(4, 256, 4),
+        lambda: rng.randbytes(8),
+    ]
+    whole = len(case.where)
+    return tuple(
+        (rng.randrange(rng.choice((12, 100, whole))), rng.choice(ways)()) for _ in range(DEPTH)
+    )
+
+
+def retried(case: Case, schedule: Schedule) -> None:
+    """Where the losses of power themselves have ended it, the same may come again."""
+    world, board = case.world, case.board
+    if case.end == "confirmed" and not world.reported("confirmed"):
+        world.assign(*case.targets)
+        assert run_until(board, 900, lambda: world.reported("confirmed")), (
+            schedule,
+            world.states(),
+            board.console[-2500:],
+        )
+
+
+@pytest.mark.slow
+@scenarios
+def test_five_cuts_at_random(make: Callable[[], Case], request: Any, told: Any) -> None:
+    case = make()
+    count = RANDOM if request.config.getoption("--every-case") else RANDOM_IN_SUITE
+    for seed in range(count):
+        schedule = at_random(case, seed)
+        case.suffer(schedule)
+        retried(case, schedule)
+    told(case, count)
+
+
+def growing() -> Iterator[tuple[int, Torn]]:
+    number = 1
+    while number < LONGEST:
+        yield number, None
+        number += max(1, (number > BY_ONE) * number // 20)
+
+
+@pytest.mark.slow
+@scenarios
+def test_uptimes_that_grow_by_one_operation_converge(
+    make: Callable[[], Case], request: Any, told: Any
+) -> None:
+    """From a damaged board: the power goes after one operation, after two, after three..."""
+    case = make()
+    every = case.metadata(case.where)
+    step = 1 if request.config.getoption("--every-case") else len(every) // 2
+    firsts = every[step // 2 :: step]
+    for first in firsts:
+        torn = TORN[first % len(TORN)]
+        schedule: Schedule = ((first, torn), *growing())
+        assert not case.suffer(schedule), first  # it was over before
+        retried(case, schedule[:2])
+    told(case, len(firsts))

@@ -36,6 +36,7 @@ _GEOMETRY: dict[str, Any] = {
     "name_max": 255,
 }
 _IO_ERROR = -5
+_CORRUPT = -84
 _FLAG: Any = lfs.LFSFileFlag
 _APPEND = {
     "a": _FLAG.wronly | _FLAG.creat | _FLAG.append,
@@ -57,7 +58,7 @@ class _Blocks:
 
     def read(self, cfg: Any, block: int, off: int, size: int) -> bytes:
         try:
-            if self.failure is None:
+            if self.failure is None or isinstance(self.failure, OSError):
                 found: bytes = self.flash.read(self._addr + block * BLOCK + off, size)
                 return found
         except BaseException as e:  # noqa: BLE001 - raised again by FileSystem.call
@@ -74,14 +75,15 @@ class _Blocks:
         return 0 if self.failure is None else _IO_ERROR
 
     def _do(self, operation: Callable[[int, Any], None], addr: int, argument: Any) -> int:
-        if self.failure is not None:
-            return _IO_ERROR
-        try:
-            operation(addr, argument)
-        except BaseException as e:  # noqa: BLE001 - raised again by FileSystem.call
-            self.failure = e
-            return _IO_ERROR
-        return 0
+        if self.failure is None:
+            try:
+                operation(addr, argument)
+                return 0
+            except BaseException as e:  # noqa: BLE001 - raised again by FileSystem.call
+                self.failure = e
+        # What the flash refuses: of its errors this one alone makes littlefs drop what it caches
+        # of the block, as the firmware's does, which is built without its assertions.
+        return _CORRUPT if isinstance(self.failure, OSError) else _IO_ERROR
 
 
 class FileSystem:

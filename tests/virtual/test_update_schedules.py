@@ -10,68 +10,29 @@ part. A failure names the schedule (update_case.py).
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from zlib import crc32
 
 import pytest
-from update_case import TORN, Case, Schedule, Torn, bad
-from update_world import World, firmware, run_until
+from update_case import TORN, Case, Schedule, Torn
+from update_scenarios import a_firmware, a_reversal, an_application, both, told, without_rollback
+from update_world import run_until
 
-PAIRS = 36  # in the suite, of each scenario
-RANDOM, RANDOM_IN_SUITE = 400, 6
+__all__ = ["told"]
+
+SHARE = 30  # of the second cuts, one in so many in the suite
+RANDOM, RANDOM_IN_SUITE = 120, 2
 DEPTH = 5
 LONGEST = 1000  # operations of an uptime
 BY_ONE = 30  # so far uptimes grow by one operation, from then on by a twentieth
-
-
-def an_application() -> Case:
-    return Case(lambda world: [world.add_app("1.1.0", security=1)], new="1.1.0 ota_0")
-
-
-def a_firmware() -> Case:
-    return Case(lambda world: [world.add_firmware("1.1.0", security=1)], new="1.0.0 ota_1")
-
-
-def both() -> Case:
-    def make(world: World) -> list[str]:
-        one = world.add_app("1.1.0", security=1)
-        return [one, world.add_firmware("1.1.0", base=firmware("1.0.0"), security=1)]
-
-    return Case(make, new="1.1.0 ota_1")
-
-
-def a_reversal() -> Case:
-    return Case(bad(), new="1.1.0 ota_1", end="reverted", begins="app says bad")
-
-
-def without_rollback() -> Case:
-    return Case(bad(), new="1.1.0 ota_1", end="reverted", begins="app says bad", rollback=False)
 
 
 SCENARIOS = [an_application, a_firmware, both, a_reversal, without_rollback]
 scenarios = pytest.mark.parametrize("make", SCENARIOS, ids=lambda make: make.__name__)
 
 
-@pytest.fixture
-def told(
-    request: pytest.FixtureRequest, record_property: Any, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[[Case, int], None]]:
-    """Says how much was tried."""
-    began = time.monotonic()
-
-    def tell(case: Case, count: int) -> None:
-        record_property("tried", count)
-        boots = case.boots + case.board.lives - case.begun
-        seconds = time.monotonic() - began
-        with capsys.disabled():
-            print(f" {request.node.name}: {count} tried, {boots} boots, {seconds:.0f} s")  # noqa: T201
-
-    yield tell
-
-
-def pairs(case: Case, firsts: list[int], share: int) -> Iterator[tuple[Schedule, int]]:
+def pairs(case: Case, firsts: list[int], share: int) -> Iterator[Schedule]:
     """Goes through pairs of cuts, and says which. Of the second cuts that there may be after a
     first one, one in `share`."""
     for first in firsts:
@@ -84,7 +45,7 @@ def pairs(case: Case, firsts: list[int], share: int) -> Iterator[tuple[Schedule,
         case.check_end(((first, torn),))
         for second in case.metadata(where)[first % share :: share]:
             case.go(damaged)
-            schedule = ((first, torn), (second, TORN[(first + second) % len(TORN)]))
+            schedule: Schedule = ((first, torn), (second, TORN[(first + second) % len(TORN)]))
             fell = case.uptime(*schedule[1])
             case.check_floor(schedule)
             case.settle()
@@ -101,8 +62,8 @@ def test_pairs_of_cuts_on_metadata(make: Callable[[], Case], request: Any, told:
     case = make()
     firsts, share = case.metadata(case.where), 1
     if not request.config.getoption("--every-case"):
-        step = len(firsts) // 6
-        firsts, share = firsts[crc32(make.__name__.encode()) % step :: step], 25
+        step = len(firsts) // 3
+        firsts, share = firsts[crc32(make.__name__.encode()) % step :: step], SHARE
     told(case, sum(1 for _ in pairs(case, firsts, share)))
 
 
@@ -153,14 +114,14 @@ def growing() -> Iterator[tuple[int, Torn]]:
 
 
 @pytest.mark.slow
-@scenarios
+@pytest.mark.parametrize("make", SCENARIOS[2:], ids=lambda make: make.__name__)
 def test_uptimes_that_grow_by_one_operation_converge(
     make: Callable[[], Case], request: Any, told: Any
 ) -> None:
     """From a damaged board: the power goes after one operation, after two, after three..."""
     case = make()
     every = case.metadata(case.where)
-    step = 1 if request.config.getoption("--every-case") else len(every) // 2
+    step = 1 if request.config.getoption("--every-case") else len(every)
     firsts = every[step // 2 :: step]
     for first in firsts:
         torn = TORN[first % len(TORN)]

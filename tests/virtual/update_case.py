@@ -86,8 +86,6 @@ class Case:
             assert run_until(self.board, END_S, lambda: begins in self.board.console)
         self.world.seen.clear()
         self.start = self.mark()
-        self.boots = 0
-        self.begun = self.board.lives
         self.go(self.start)
         self.where = self.watched()
         self.check_end(())
@@ -109,10 +107,8 @@ class Case:
         return Mark(self.board.snapshot(), list(self.world.seen))
 
     def go(self, mark: Mark) -> None:
-        self.boots += self.board.lives - self.begun
         self.board.restore(mark.board)
         self.board.log.clear()
-        self.begun = self.board.lives
         self.world.seen[:] = mark.seen
 
     def over(self) -> bool:

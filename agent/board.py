@@ -28,11 +28,32 @@ _NVS_INVALID_LENGTH = const(-4364)
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 
 
+class _Gone:
+    """An NVS that cannot be opened: an empty one that takes nothing."""
+
+    def __init__(self, e):
+        self._e = e
+
+    def get_i32(self, *args):
+        raise OSError(_NVS_NOT_FOUND)
+
+    get_blob = erase_key = get_i32
+
+    def set_i32(self, *args):
+        raise self._e
+
+    set_blob = set_i32
+
+
 class Namespace:
-    """One NVS namespace; every write is committed."""
+    """One NVS namespace; every write is committed. Where NVS cannot be opened a board still runs:
+    what it needs to get to its broker has copies in files."""
 
     def __init__(self, name):
-        self._nvs = esp32.NVS(name)
+        try:
+            self._nvs = esp32.NVS(name)
+        except OSError as e:
+            self._nvs = _Gone(e)
 
     def get(self, key, size):
         buffer = bytearray(size)

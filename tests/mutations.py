@@ -297,6 +297,74 @@ MUTATIONS = [
             ),
         ),
     ),
+    Mutation(
+        "losses of power that boot.py ends condemn the firmware",
+        "agent/update/settle.py",
+        "if word & slotword.POWER:",
+        "if False:",
+        (_virtual("update_trials.py losses_of_power_that_boot_py_ends_condemn_nothing"),),
+    ),
+    Mutation(
+        "what cannot be noted at the start of a trial costs the board its connection",
+        "agent/update/settle.py",
+        "    try:\n        record.save(kept)\n    except AgentError as e:\n"
+        '        runtime.log.error("update", e.code)\n',
+        "    record.save(kept)\n",
+        (_virtual("update_states.py an_error_for_ever_in_every_state[trial-start]"),),
+    ),
+    Mutation(
+        "an end that flash does not take is tried for ever",
+        "agent/update/job.py",
+        '            self.log.error("update", e.code)\n            return False\n',
+        "            raise e\n",
+        (_virtual("update_states.py an_error_for_ever_in_every_state[fetching-files]"),),
+    ),
+    Mutation(
+        "a confirmation that flash does not take is tried for ever",
+        "agent/update/trial.py",
+        "if uptime_s >= trial_s * (_PATIENCE if fine else 1) and not (fine and owed):",
+        "if not (error or owed) and uptime_s >= trial_s * (_PATIENCE if fine else 1):",
+        (_virtual("update_states.py an_error_for_ever_in_every_state[trial-otadata]"),),
+    ),
+    Mutation(
+        "a board that cannot write its way back resets for ever",
+        "agent/update/trial.py",
+        '            wing.runtime.log.error("update", "not reverted: " + e.code)\n',
+        '            wing.runtime.supervisor.reset("update-reverted", code)\n',
+        (
+            _virtual(
+                "update_states.py a_way_back_that_cannot_be_written_is_tried_ever_more_seldom"
+            ),
+        ),
+    ),
+    Mutation(
+        "an update that was verified is fetched anew after a loss of power",
+        "agent/update/updater.py",
+        'record["state"] in ("verified", "switching")',
+        'record["state"] == "switching"',
+        (_virtual("update_states.py a_reboot_in_every_state[verified-power]"),),
+    ),
+    Mutation(
+        "a pack that was begun is begun anew",
+        "agent/update/pack.py",
+        "if found.content == bundle.content:",
+        "if False:",
+        (_virtual("update_schedules.py uptimes_that_grow_by_one_operation_converge[both]"),),
+    ),
+    Mutation(
+        "how far a fetch has come is written with each frame",
+        "agent/update/install_firmware.py",
+        "_KEEP = const(16)",
+        "_KEEP = const(1)",
+        (_virtual("update_wear.py erases_of_an_update"),),
+    ),
+    Mutation(
+        "an NVS that cannot be opened stops the board",
+        "agent/board.py",
+        "            self._nvs = _Gone(e)\n",
+        "            raise e\n",
+        (_virtual("update_storage.py in_usual_life_the_board_goes_on_and_says_so[nvs-1]"),),
+    ),
     # --- payload and resume
     Mutation(
         "two versions of a file are spliced",

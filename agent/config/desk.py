@@ -38,7 +38,7 @@ def desired(wing, payload):
     before = settings.seen
     try:
         report = change.apply(wing.store, settings, _table(wing), payload, wing.board.uptime_s())
-    except Refused as e:
+    except AgentError as e:  # what is wrong with it, or flash that does not take it
         return _refused(wing, payload, e)
     if settings.seen != before:
         tried = ", on trial" if settings.trial else ""

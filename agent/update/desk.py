@@ -2,7 +2,7 @@
 """The update's side that has work, as `wing` calls it. Loaded for that, then released."""
 
 from agent import ondemand
-from agent.errors import Refused
+from agent.errors import AgentError, Refused
 
 _TRIAL = (
     "update.trial",
@@ -39,7 +39,10 @@ def settled(wing):
     kept = record.load()
     before = kept["state"]
     if kept.pop("untold", False):  # the life that was for an update alone has ended it
-        record.save(kept)
+        try:
+            record.save(kept)
+        except AgentError as e:
+            wing.runtime.log.error("update", e.code)
         over(wing, kept)
     found = settle.settle(wing.runtime)
     kept = record.load()
@@ -50,7 +53,7 @@ def settled(wing):
 
 def receive(wing, payload):
     """Takes an assignment; whether it is another than before."""
-    from agent.update import order
+    from agent.update import order, record
 
     try:
         new = order.parse(payload)
@@ -59,6 +62,9 @@ def receive(wing, payload):
         return False
     if wing.order and wing.order["id"] == new["id"]:
         return False
+    live = wing.live
+    if live and live["state"] in record.OVER and live["id"] == new["id"]:
+        return False  # it is over, and flash did not take that
     wing.order = new
     wing.since_s = wing.runtime.board.uptime_s()
     return True

@@ -272,21 +272,31 @@ class Job:
 
     def _give_up(self, record):
         """Nothing is assigned any more; what was fetched is left where it lies."""
+        self.wing.live = None
         record.pop("alone", None)
         if record["state"] not in records.OVER:
             record["state"] = "idle"
             record["parts"] = []
         record["id"] = self.order["id"]
-        records.save(record)
-        records.forget_progress()
+        if self._saved(record):
+            records.forget_progress()
 
     async def _finish(self, record, state, error):
         record.pop("alone", None)
         record["id"] = self.order["id"]
         record["state"] = state
         record["code"], record["detail"] = error.code, error.detail
-        records.save(record)
+        if not self._saved(record):
+            self._live(state, 0, 0, "", error)  # the report says it; the next life begins again
         await self.wing.over(record)
+
+    def _saved(self, record):
+        try:
+            records.save(record)
+            return True
+        except AgentError as e:
+            self.log.error("update", e.code)
+            return False
 
     def _count(self, e):
         if not self.runtime.session:

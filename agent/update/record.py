@@ -2,9 +2,9 @@
 """The update's record: what is under way or was the last, in a file that changes as a whole.
 
 {"state", "id", "n", "code", "detail", "parts", "faults", "bad"}. `state` is one of the persisted
-states (docs/updates.md), `n` counts how often the same parts were switched to, `faults` those of
-the trial, `parts` says of each kind what is to be installed and where, `bad` has the last contents
-that were condemned.
+states (docs/updates.md), `n` counts how often the same parts were switched to, `boot` is the boot
+that did so last, `faults` counts those of the trial, `parts` says of each kind what is to be
+installed and where, `bad` has the last contents that were condemned.
 "alone": {"order", "lives", "next", "code", "detail", "wanted", "chosen"} is the order that a life
 of its own was begun for, how many there were, whether the next start is one, and how the last has
 failed; which files of the metadata the next has to fetch, and what was chosen by it.

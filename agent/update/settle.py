@@ -9,6 +9,7 @@
 | switching, trial | what was before, after a loss of power, a wanted reset | tried again |
 | any of these | a part of it | back |
 | reverting | what was before | reverted |
+| none | an application on trial that the record knows to be left | back |
 | none | a firmware that the bootloader has on trial | on trial: somebody else installed it |
 """
 
@@ -30,6 +31,9 @@ def settle(runtime):
     except StorageError:
         running = None  # a table without a second app partition
     if state not in ("switching", "trial", "reverting"):
+        trial = slotword.unpack(runtime.state.get_int(slotword.KEY))[1]
+        if trial is not None and runtime.slot == slotword.MOUNTS[trial]:
+            return "back"  # NVS could not be read when it was left
         return _foreign(runtime, kept, running)
     app, image = record.part(kept, "app"), record.part(kept, "firmware")
     there = []
@@ -43,7 +47,7 @@ def settle(runtime):
         if state != "trial":
             kept["state"] = "trial"
             kept["faults"] = 0
-            record.save(kept)
+            _save(runtime, kept)
             if image and not firmware.on_trial(running):
                 # The way back is boot.py's and the agent's alone.
                 runtime.log.warning("update", "the bootloader has no rollback")
@@ -54,7 +58,7 @@ def settle(runtime):
             if kept["faults"] == _TRIES:
                 kept["code"] = "trial-" + runtime.supervisor.boot["why"]
                 record.condemn(kept)
-            record.save(kept)
+            _save(runtime, kept)
             return "trial" if kept["faults"] < _TRIES else "back"
         return "trial"
     _returned(runtime, kept, state)
@@ -72,9 +76,14 @@ def _returned(runtime, kept, state):
             runtime.state.set_int(slotword.KEY, slotword.pack(word & 3))
     except AgentError as e:
         runtime.log.error("update", e.code)
+        return  # boot.py may yet start it: no end before that is written
     if state == "reverting":
         kept["state"] = "reverted"
-    elif why in _FAULTS:
+    elif why == "update-reverted":  # and flash did not take that
+        kept["state"] = "reverted"
+        kept["code"] = runtime.supervisor.boot["intent"]["detail"]
+    # A boot without a number of its own has not been told either why the last one ended.
+    elif why in _FAULTS and runtime.supervisor.boot["count"] > kept.get("boot", 0):
         kept["state"] = "reverted"
         kept["code"] = "trial-" + why
         record.condemn(kept)
@@ -83,7 +92,7 @@ def _returned(runtime, kept, state):
     else:
         kept["state"] = "reverted"
         kept["code"] = "trial-power"
-    record.save(kept)
+    _save(runtime, kept)
 
 
 def _foreign(runtime, kept, running):
@@ -101,5 +110,14 @@ def _foreign(runtime, kept, running):
             "place": running.number,
         }
     ]
-    record.save(kept)
+    _save(runtime, kept)
     return "trial"
+
+
+def _save(runtime, kept):
+    """What cannot be noted now must not cost this life its connection: it is found anew in the
+    next."""
+    try:
+        record.save(kept)
+    except AgentError as e:
+        runtime.log.error("update", e.code)

@@ -28,20 +28,22 @@ async def switch(job, kept):
     await _hash(job, kept, app, image)
     kept["state"] = "switching"
     kept["n"] += 1
-    record.save(kept)
+    kept["boot"] = runtime.supervisor.boot["count"]
     keep = slotword.running(runtime.slot)
     if keep is None:
         keep = runtime.state.get_int(slotword.KEY) & 3
     place = image["place"] if image else None
-    runtime.state.set_int(
-        slotword.KEY, slotword.pack(keep, app["place"] if app else None, 0, place)
-    )
-    if image:
-        try:
+    try:
+        record.save(kept)
+        runtime.state.set_int(
+            slotword.KEY, slotword.pack(keep, app["place"] if app else None, 0, place)
+        )
+        if image:
             firmware.slots()[1].choose()
-        except StorageError:
-            runtime.state.set_int(slotword.KEY, slotword.pack(keep))
-            raise
+    except StorageError:
+        kept["n"] -= 1  # that was no start into it
+        runtime.state.set_int(slotword.KEY, slotword.pack(keep))
+        raise
     runtime.supervisor.record.bad = 0
     await leave(runtime.session, runtime.supervisor, "update", kept["id"])
 
@@ -90,6 +92,13 @@ def confirm(runtime, kept):
     record.save(kept)
 
 
+def stays(runtime, kept):
+    """Whether a confirmation came so far that no reset brings the old one back."""
+    if runtime.state.get_int(slotword.KEY) >> 2:
+        return False
+    return not (record.part(kept, "firmware") and firmware.on_trial(firmware.slots()[0]))
+
+
 def _keep_way_back(state, app):
     """Where rescue.py finds this application again, and by which hash it knows it."""
     if "url" not in app:
@@ -103,12 +112,16 @@ def _keep_way_back(state, app):
 
 
 def revert(runtime, kept, code):
-    """Back to what ran before: the record says why, then the slots are set back, and a reset."""
+    """Back to what ran before: the record says why, then the slots are set back, and a reset.
+    StorageError where they cannot be."""
     again = kept["state"] == "reverting"  # a reset alone did not bring the old one back
     kept["state"] = "reverting"
     if code:
         kept["code"] = code
-    record.save(kept)
+    try:
+        record.save(kept)
+    except AgentError as e:
+        runtime.log.error("update", e.code)  # the intent of the reset says it, too
     image = record.part(kept, "firmware")
     app = record.part(kept, "app")
     keep, _, _, _ = slotword.unpack(runtime.state.get_int(slotword.KEY))
@@ -117,7 +130,11 @@ def revert(runtime, kept, code):
     if image:
         running, other = firmware.slots()
         if running.number == image["place"] and (again or not firmware.on_trial(running)):
-            other.choose()  # a bootloader without rollback, or a firmware that is confirmed
+            try:  # a bootloader without rollback, or a firmware that is confirmed
+                other.choose()
+            except StorageError:
+                if firmware.boot_state(running.number) is not None:
+                    raise  # else what failed was its confirmation, and a reset will do
     runtime.state.set_int(slotword.KEY, slotword.pack(keep))
     runtime.supervisor.record.bad = 0
     runtime.supervisor.reset("update-reverted", code)

@@ -4,7 +4,9 @@
 It has to keep all tasks going for a minute, to be on the broker by verified TLS, and to have the
 application's own `healthy()` say so, where there is one. Without a broker a trial that is healthy
 otherwise goes on for three times as long: an outage is not the release's fault. If it ends there,
-the board goes back, and the release is not condemned.
+the board goes back, and the release is not condemned. The same holds for flash that does not take
+the confirmation; one that does not take the way back either is asked ever more seldom, and the
+board keeps running.
 
 Not to be overdue yet is no proof: each task has to check in once after it was started. Whoever has
 not when the time is over is waited for; at its deadline the supervisor ends that. Loaded for a
@@ -22,6 +24,7 @@ from agent.update.proof import Proof
 _STEADY_S = const(60)
 _STEP_S = const(2)
 _PATIENCE = const(3)
+_LONGEST_PAUSE_S = const(1800)
 
 
 async def run(wing, task, back):
@@ -29,12 +32,14 @@ async def run(wing, task, back):
     runtime = wing.runtime
     kept = record.load()
     if back:
-        switch.revert(runtime, kept, kept["code"])
+        await _back(wing, task, kept, kept["code"])
     trial_s = runtime.settings["trial_s"]
     steady_s = min(_STEADY_S, trial_s // 3)
     proof = Proof(runtime.supervisor, task)
+    pause_s = min(_STEP_S, steady_s)
+    error = None
     while True:
-        await task.sleep(min(_STEP_S, steady_s))
+        await task.sleep(pause_s)
         uptime_s = runtime.board.uptime_s()
         since_s = uptime_s - runtime.supervisor.failed_at
         owed = proof.owed(since_s, steady_s)
@@ -43,17 +48,48 @@ async def run(wing, task, back):
         if fine and not owed and runtime.session.connected():
             try:
                 switch.confirm(runtime, kept)
+                error = wing.live = None
+                break
             except AgentError as e:
                 runtime.log.error("update", "not confirmed: " + e.code)
-                continue
-            wing.live = None
-            await wing.over(kept)
-            return
+                error = e
+                pause_s = min(2 * pause_s, _STEADY_S)
         if uptime_s >= trial_s * (_PATIENCE if fine else 1) and not (fine and owed):
+            if error and switch.stays(runtime, kept):
+                break  # it is not noted: the next life comes here again
             code = "trial-link" if fine else "trial-healthy" if steady else "trial-tasks"
-            if code != "trial-link":
+            if error and fine:
+                code = error.code
+            elif code != "trial-link":
                 record.condemn(kept)
-            switch.revert(runtime, kept, code)
+            await _back(wing, task, kept, code)
+    if error:
+        kept["state"] = "confirmed"
+        kept["code"] = error.code
+        wing.live = {
+            "id": kept["id"],
+            "state": "confirmed",
+            "done": 0,
+            "of": 0,
+            "why": "",
+            "code": error.code,
+        }
+        if wing.order and wing.order["id"] == kept["id"]:
+            wing.order = None
+    await wing.over(kept)
+
+
+async def _back(wing, task, kept, code):
+    """Ends in a reset, for as long as flash takes what it needs."""
+    pause_s = _STEP_S
+    while True:
+        try:
+            switch.revert(wing.runtime, kept, code)
+        except AgentError as e:
+            wing.runtime.log.error("update", "not reverted: " + e.code)
+        await wing.tell()
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        await task.sleep(pause_s)
 
 
 def _in_time(runtime):

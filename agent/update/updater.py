@@ -144,6 +144,7 @@ async def run(wing, task):
             gc.threshold(-1)
         if wing.order is order:
             wing.order = None
-            if not wing.live or wing.live["why"] != "requires":
+            live = wing.live
+            if live and live["why"] != "requires" and live["state"] not in records.OVER:
                 wing.live = None
             await wing.tell()

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""Flash that takes nothing more: from any operation of an update on, and in usual life (P-11).
+
+The board stays up and on the broker, what runs is the old or the new, the update comes to an end
+that is told once, and it is made good as soon as flash takes something again. `pytest
+--every-case` fails at each operation that is more than bulk, the suite at some.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from zlib import crc32
+
+import pytest
+from test_update import BOOT_S
+from update_case import OVER, Case
+from update_scenarios import a_firmware, an_application, told
+from update_world import World, app, run_until
+
+from fleetling.simboard.chip.flash import FAIL
+from fleetling.simboard.inprocess import Board
+
+__all__ = ["told"]
+
+HOURS = 3600
+NVS, OTADATA, APPS, FILES = (
+    (0x9000, 0xD000),
+    (0xD000, 0xF000),
+    (0x10000, 0x310000),
+    (0x310000, 1 << 22),
+)
+REGIONS = {
+    "files": [FILES],
+    "nvs": [NVS],
+    "otadata": [OTADATA],
+    "apps": [APPS],
+    "all": [NVS, APPS, FILES],
+}
+WHERE = [
+    *[(a_firmware, region) for region in REGIONS],
+    *[(an_application, region) for region in ("files", "nvs", "all")],
+]
+
+
+def refuse(board: Board, region: str, after: int = 0) -> None:
+    """From then on, so many operations later, flash takes nothing there. The bootloader's own
+    writes to otadata still work: what it does without them is not known here."""
+    first = board.flash.operations + after
+
+    def hook(kind: str, addr: int, data: bytes | None, number: int) -> int | None:
+        assert board.program
+        inside = any(start <= addr < end for start, end in REGIONS[region])
+        bootloader = board.program.sandbox is None and OTADATA[0] <= addr < OTADATA[1]
+        return int(FAIL) if number >= first and inside and not bootloader else None
+
+    board.flash.hook = hook
+
+
+def points(case: Case, region: str, every: bool) -> list[int]:
+    """Operations of the undisturbed run at which it begins."""
+    spans = REGIONS[region]
+    found = [
+        number
+        for number in (case.operations() if region == "apps" else case.metadata(case.where))
+        if any(start <= case.where[number][1] < end for start, end in spans)
+    ]
+    return found if every else [found[crc32(region.encode()) % len(found)]]
+
+
+def suffers(case: Case, region: str, number: int) -> None:
+    world, board = case.world, case.board
+    case.go(case.start)
+    refuse(board, region, number)
+    lives, health = board.lives, len(world.documents("up/health"))
+    board.run(1.5 * HOURS)
+    said = (region, number, world.states(), board.console[-2500:])
+    assert board.alive and board.lives - lives <= 3, said
+    assert len(world.documents("up/health")) - health >= 7, said  # one in ten minutes
+    report = world.reports()[-1]
+    assert report["state"] in OVER, (report, said)
+    assert sum(state in OVER for state in world.states()) == 1, said
+    assert len(world.events("update")) == 1, (world.events("update"), said)
+    births = [f"{b['app']} {b['partition']}" for b in world.documents("up/birth")]
+    assert set(births) <= {case.old, case.new}, (births, said)
+    new = report["state"] == "confirmed"
+    assert births[-1] == (case.new if new else case.old), (births, said)
+    assert new or report["code"], said
+
+    board.flash.hook = None
+    board.power_cycle()
+    if case.end == "confirmed":
+        world.seen.clear()
+        world.assign(*case.targets)
+        assert run_until(board, HOURS, lambda: done(case)), (world.states(), said)
+    else:
+        board.run(600)
+    board.power_cycle()
+    board.boot(BOOT_S)
+    birth = world.documents("up/birth")[-1]
+    wanted = case.new if case.end == "confirmed" else case.old
+    assert f"{birth['app']} {birth['partition']}" == wanted, said
+    assert case.state("slot") >> 2 == 0, said
+
+
+def done(case: Case) -> bool:
+    report = case.world.reports()[-1:]
+    return bool(report) and (report[0]["state"] == "confirmed" or report[0]["code"] == "same")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "region"), WHERE)
+def test_from_any_operation_of_an_update_on(
+    make: Callable[[], Case], region: str, request: Any, told: Any
+) -> None:
+    case = make()
+    tried = points(case, region, request.config.getoption("--every-case"))
+    for number in tried:
+        suffers(case, region, number)
+    told(case, len(tried))
+
+
+COUNTS = app("on", "__import__('agent').count('rounds')\n        await task.sleep(60)")
+
+
+@pytest.mark.parametrize(("region", "after"), [("files", 0), ("nvs", 1), ("all", 5)])
+def test_in_usual_life_the_board_goes_on_and_says_so(region: str, after: int) -> None:
+    """The application, the heartbeats and the commands go on; a setting is refused with a code;
+    and after a start the board is on its broker again."""
+    world = World(heartbeat_s=300)
+    with world.board_of(COUNTS) as board:
+        board.boot(BOOT_S)
+        refuse(board, region, after)
+        for version, powered in enumerate((False, True), 1):
+            if powered:
+                board.power_cycle()
+            board.run(BOOT_S)
+            world.seen.clear()
+            lives = board.lives
+            desired = {"version": version, "epoch": "e", "config": {"name": f"name {version}"}}
+            topic = "fleetling/v1/dev/down/desired"
+            world.broker.publish(topic, json.dumps(desired).encode(), retain=True)
+            world.command("dev", "ping", 1 << 32)
+            board.run(HOURS)
+            said = (region, powered, board.console[-2000:])
+            assert board.alive and board.lives == lives, said
+            health = world.documents("up/health")
+            assert len(health) >= 10, said
+            assert health[-1]["counts"]["rounds"] > health[0]["counts"]["rounds"], said
+            assert [reply["status"] for reply in world.documents("up/reply")] == ["ok"], said
+            (reported,) = world.documents("up/reported")[-1:]
+            if region == "files":
+                assert reported["config"]["name"] == f"name {version}", said
+            else:
+                assert reported["refused"]["code"].startswith("nvs-"), said
+                assert "name" not in reported["config"], said

@@ -79,4 +79,5 @@ class Events:
                 self._waiting.pop(0)
             self._stale = True
         if self._stale:
+            self._stale = False  # once: where flash does not take it, the next event tries again
             self._write(None)

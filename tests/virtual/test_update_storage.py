@@ -149,6 +149,7 @@ def test_in_usual_life_the_board_goes_on_and_says_so(region: str, after: int) ->
             assert len(health) >= 10, said
             assert health[-1]["counts"]["rounds"] > health[0]["counts"]["rounds"], said
             assert [reply["status"] for reply in world.documents("up/reply")] == ["ok"], said
+            assert board.console.count("E events") < 20, said  # not at each look
             (reported,) = world.documents("up/reported")[-1:]
             if region == "files":
                 assert reported["config"]["name"] == f"name {version}", said

@@ -33,8 +33,11 @@ async def switch(job, kept):
     if keep is None:
         keep = runtime.state.get_int(slotword.KEY) & 3
     place = image["place"] if image else None
+    guard = runtime.state.get_int("guard")
     try:
         record.save(kept)
+        if guard & 255:  # losses of power before it do not count against it
+            runtime.state.set_int("guard", guard & ~255)
         runtime.state.set_int(
             slotword.KEY, slotword.pack(keep, app["place"] if app else None, 0, place)
         )

@@ -9,7 +9,7 @@ file, a pack (docs/updates.md), mounted as a file system of its own: littlefs wo
 each of its files. State is in
 NVS, namespace fl_state: "slot" (agent/update/slotword.py has its layout), "boots", "dev", "reset"
 (a factory reset that the agent has to carry out), "button", "guard"; and in the boot record at the
-end of RTC memory, whose layout and meaning are those of agent/monitor/bootrecord.py.
+end of RTC memory, whose layout and meaning are those of `BootRecord` in agent/supervisor.py.
 """
 
 import binascii

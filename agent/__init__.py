@@ -31,7 +31,7 @@ def task(name, run, deadline_s=30):
     """Runs `run(task)`, a coroutine function, under supervision: it has to check in by
     `task.alive()` or `task.sleep(seconds)` within the deadline. A task that raises is started
     anew."""
-    _built().supervisor.task(name, run, deadline_s, True)
+    _built().supervisor.task(name, run, deadline_s).of_application = True
 
 
 def busy():

@@ -7,11 +7,10 @@ at the start of such a life, then released.
 
 from micropython import const
 
-from agent import ending
 from agent.base import NTP
 from agent.config import stored
 from agent.config.settings import Settings
-from agent.errors import AgentError, Refused
+from agent.errors import Refused
 from agent.link.join import parse
 from agent.link.wifi import Wifi
 from agent.storage.nvsmap import open_nvs
@@ -44,9 +43,6 @@ def build(runtime, spare):
     runtime.clock.use(settings["ntp"])
     runtime.keyring = Trust(ca)
     runtime.wifi = Wifi(runtime.board, log, settings)
-    try:
-        ending.good(supervisor, runtime.state)  # these lives are counted: no reason for safe mode
-    except AgentError as e:
-        log.error("update", e.code)
+    supervisor.good()  # these lives are counted: no reason for safe mode
     log.warning("update", "alone, for the memory that the rest takes: " + runtime.alone["id"])
     supervisor.task("update", Alone(runtime, spare).run, _DEADLINE_S)

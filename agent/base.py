@@ -12,10 +12,9 @@ from agent.board import Board
 from agent.errors import AgentError
 from agent.link.clock import Clock
 from agent.log import Log
-from agent.monitor.bootrecord import BootRecord
 from agent.storage import files
 from agent.storage.nvsmap import open_nvs
-from agent.supervisor import Supervisor
+from agent.supervisor import BootRecord, Supervisor
 from agent.update import record
 
 NTP = b"pool.ntp.org"

@@ -3,23 +3,17 @@
 
 import json
 
-from agent.monitor import bootrecord
+from micropython import const
+
 from agent.storage.records import Record
 
-_UNWANTED = ("starved", "crash")
+_UNWANTED = const(("starved", "crash"))
 
 
-def record(supervisor, state, why, detail):
+def record(supervisor, why, detail):
     """Stores the intent; StorageError when flash does not take it."""
-    intent = {"why": why, "detail": detail, "boot": supervisor.boot["count"]}
-    Record(state, "intent").save(json.dumps(intent).encode())
+    supervisor.log.warning("supervisor", "reset: {} {}".format(why, detail))
     if why not in _UNWANTED:
-        good(supervisor, state)
-
-
-def good(supervisor, state):
-    """From now on the end of this boot speaks against nobody; safe mode stays what it is."""
-    supervisor.record.flags |= bootrecord.GOOD
-    supervisor.record.write()
-    if not supervisor.safe and state.get_int("guard"):
-        state.set_int("guard", 0)
+        supervisor.good()
+    intent = {"why": why, "detail": detail, "boot": supervisor.boot["count"]}
+    Record(supervisor.state, "intent").save(json.dumps(intent).encode())

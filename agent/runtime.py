@@ -5,9 +5,12 @@ What a board lacks (an identity, a file system that can be written) is logged wi
 the rest runs: a board that stays up can be helped.
 """
 
+from micropython import const
+
 from agent import ondemand
 from agent.config.settings import OfApplication
-from agent.supervisor import WATCHDOG_S
+
+_WATCHDOG_S = const(60)
 
 
 class Runtime:
@@ -43,7 +46,6 @@ class Runtime:
             "facts",
             "update.record",
             "config.stored",
-            "ending",
             "identity.stored",
             "link.eventlog",
             "link.join",
@@ -116,5 +118,5 @@ class Runtime:
             "update.record",
         )
         if not self.development:
-            self.board.start_watchdog(WATCHDOG_S)
+            self.board.start_watchdog(_WATCHDOG_S)
         await self.supervisor.run()

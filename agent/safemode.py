@@ -30,7 +30,7 @@ class SafeMode:
         why = "{} {}".format(boot["why"], boot["task"]).strip()
         runtime.log.warning("safe-mode", "the application is not started: " + why)
         runtime.events.add("safe-mode", on=True, why=why)
-        self._supervisor.command("resume", self._resume)
+        self._supervisor.commands["resume"] = self._resume
         runtime.settings.on_change(list(runtime.settings.base), self._changed)
         self._supervisor.task("safe-mode", self._wait)
 

@@ -115,22 +115,22 @@ MUTATIONS = [
     Mutation(
         "the watchdog is fed whoever has checked in",
         "agent/supervisor.py",
-        "if task.left_ms() < 0]",
-        "if False]",
+        "            if left_s < 0:\n",
+        "            if False:\n",
         (_virtual("application.py a_task_that_waits_for_ever_is_named"),),
     ),
     Mutation(
         "the watchdog is fed from a timer: before anybody looks",
         "agent/supervisor.py",
-        "            self._look()\n            board.feed_watchdog()\n",
-        "            board.feed_watchdog()\n            self._look()\n",
+        "            wait_s = self._look()\n            board.feed_watchdog()\n",
+        "            board.feed_watchdog()\n            wait_s = self._look()\n",
         (_device("supervisor.py the_watchdog_is_not_fed_once_a_task_is_late"),),
     ),
     Mutation(
         "a task that goes on raising is started for ever",
         "agent/supervisor.py",
-        "if len(task.failures) > _MANY:",
-        "if False:",
+        "if len(task.failures) == _MANY and",
+        "if False and",
         (_device("supervisor.py a_task_that_goes_on_raising_ends_in_a_reset"),),
     ),
     # --- settings on trial

@@ -94,7 +94,8 @@ async def _back(wing, task, kept, code):
 
 def _in_time(runtime):
     """Whether every task has checked in; the supervisor may not have looked yet."""
-    return all([task.left_ms() >= 0 for task in runtime.supervisor.tasks.values()])
+    uptime_s = runtime.board.uptime_s()
+    return all([task.due_s >= uptime_s for task in runtime.supervisor.tasks.values()])
 
 
 async def _healthy(runtime):

@@ -10,7 +10,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,10 @@ SIMBOARD = ROOT / "tools/fleetling/simboard"
 for folder in (ROOT, HERE, SIMBOARD, SIMBOARD / "shims"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+from agent.supervisor import Task  # noqa: E402
+
+Coroutine.register(Task)  # CPython's event loop takes no other; MicroPython's does not ask
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,8 +3,7 @@
 
 from agent import bootcause
 from agent.log import Log
-from agent.monitor.bootrecord import BootRecord
-from agent.supervisor import Supervisor
+from agent.supervisor import BootRecord, Supervisor
 
 
 def raises(kind, call, *args):

@@ -90,7 +90,7 @@ async def test_errors_are_replies_too():
     async def fails(args):
         raise AgentError("it-failed", args["why"])
 
-    supervisor.command("fail", fails)
+    supervisor.commands["fail"] = fails
     await send(session, id="a", name="nope")
     await send(session, id="b", name="fail", args={"why": "no disk"})
     assert session.sent[0][1]["code"] == "command-unknown"

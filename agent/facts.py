@@ -9,6 +9,7 @@ import binascii
 import esp32
 import machine
 import network
+from micropython import const
 
 from agent.errors import StorageError
 
@@ -27,6 +28,12 @@ _CAUSES = {
     machine.DEEPSLEEP_RESET: "deep-sleep",
     machine.SOFT_RESET: "soft",
 }
+
+# NVS: pages of 4 KB; state at 0, bitmap of two bits an entry at 32.
+_ENTRIES = const(126)
+_HEAD = const(64)
+_IN_USE = const((0xFE, 0xFC, 0xF8))
+_WRITTEN = const(2)
 
 
 def reset_cause():
@@ -75,3 +82,17 @@ def app_partitions():
 def confirm_firmware():
     """Marks the app that the bootloader would start next as good."""
     esp32.Partition.mark_app_valid_cancel_rollback()
+
+
+def nvs_free():
+    """Entries of 32 bytes that NVS could still hold, but for the page that it keeps free."""
+    part = data_partition("nvs")
+    head = bytearray(_HEAD)
+    pages = part.ioctl(4, 0)
+    taken = 0
+    for number in range(pages):
+        part.readblocks(number, head, 0)
+        if head[0] in _IN_USE:
+            states = [head[32 + (i >> 2)] >> (i & 3) * 2 & 3 for i in range(_ENTRIES)]
+            taken += states.count(_WRITTEN)
+    return (pages - 1) * _ENTRIES - taken

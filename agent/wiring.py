@@ -21,7 +21,7 @@ from agent.link.events import Events
 from agent.link.join import parse
 from agent.link.session import Session
 from agent.link.wifi import Wifi
-from agent.monitor.heartbeat import Heartbeat
+from agent.monitor import Heartbeat
 from agent.storage.nvsmap import open_nvs
 from agent.update.wing import Update
 

@@ -122,8 +122,6 @@ DIVIDERS = {
     "agent/link/http.py": "what is left of a deadline, for a time-out",
     "agent/link/join.py": "how often to look in twenty seconds",
     "agent/link/reach.py": "a pause of an hour at most",
-    "agent/monitor/heartbeat.py": "a sixth of an interval",
-    "agent/supervisor.py": "milliseconds to sleep, fifteen thousand at most",
 }
 
 

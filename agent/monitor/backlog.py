@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Heartbeats of a board that is away: thinned, in a bounded file, sent later in order.
+"""What waits for the broker: a crash record, and the heartbeats of a board that was away: thinned,
+in a bounded file, sent later in order.
 
 Where the file has no room left, every second line goes, and from then on half as many are kept: so
 the whole absence stays in sight, and a year of it costs some hundred writes. A line may be sent
@@ -15,10 +16,12 @@ from agent.errors import StorageError
 from agent.storage import files
 
 PATH = "/fl/health"
-_NEW = "/fl/health.new"
+_CRASH = const("/fl/crash")
+_TOPIC = const("up/health")
+_CRASH_TOPIC = const("up/crash")
 _LINES = const(48)
 _LONGEST = const(1024)  # bytes of a line
-_KEPT = ("boot", "up", "at", "span_s", "m", "counts", "gauges")
+_KEPT = const(("boot", "up", "at", "span_s", "m", "counts", "gauges"))
 
 
 def keep(document, heart):
@@ -51,13 +54,13 @@ def _lines():
 
 def _thin():
     try:
-        with open(PATH, "rb") as old, open(_NEW, "wb") as new:
+        with open(PATH, "rb") as old, open(PATH + ".new", "wb") as new:
             odd = True
             for line in old:
                 if odd:
                     new.write(line)
                 odd = not odd
-        os.rename(_NEW, PATH)
+        os.rename(PATH + ".new", PATH)
     except OSError:
         raise StorageError("fs-write", PATH)
 
@@ -65,11 +68,18 @@ def _thin():
 async def send(session):
     """Sends what was kept, oldest first; it is forgotten once all of it has arrived."""
     try:
+        record = json.loads(files.read(_CRASH) or b"null")
+    except ValueError:
+        record = None  # spoilt; the next crash takes its place
+    if record:
+        await session.publish(_CRASH_TOPIC, record, 1, True)
+        files.remove(_CRASH)
+    try:
         file = open(PATH, "rb")
     except OSError:
         return  # there is none
     with file:
         for line in file:
             if line.endswith(b"\n"):  # else the power went while it was written
-                await session.publish("up/health", line[:-1].decode(), 1)
+                await session.publish(_TOPIC, line[:-1].decode(), 1)
     files.remove(PATH)

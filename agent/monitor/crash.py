@@ -15,10 +15,10 @@ from agent.errors import AgentError
 from agent.storage import files
 from agent.version import VERSION
 
-PATH = "/fl/crash"
+_PATH = const("/fl/crash")
 _FRAMES = const(8)
-_OURS = ("agent/supervisor.py", "agent/application.py")  # what every trace begins with
-_SAME = ("task", "error", "trace", "agent", "app")  # what makes it the same crash
+_OURS = const(("agent/supervisor.py", "agent/application.py"))  # what every trace begins with
+_SAME = const(("task", "error", "trace", "agent", "app"))  # what makes it the same crash
 _TEXT = const(160)
 _LINES = const(8)
 _SHORTEST = const(4)  # a shorter secret would strike out half of the text
@@ -70,34 +70,24 @@ def _keep(runtime, record, boot=None, uptime_s=None):
         if kept:
             if all([kept.get(word) == record.get(word) for word in _SAME]):
                 kept["again"] += 1
-                files.replace(PATH, json.dumps(kept).encode())
+                files.replace(_PATH, json.dumps(kept).encode())
             return
         record["again"] = 0
         record["boot"] = supervisor.boot["count"] if boot is None else boot
         record["up"] = runtime.board.uptime_s() if uptime_s is None else uptime_s
         if boot is None and runtime.clock.synced():
             record["at"] = runtime.clock.now()
-        files.replace(PATH, json.dumps(record).encode())
+        files.replace(_PATH, json.dumps(record).encode())
     except AgentError as e:
         runtime.log.error("crash", e.code)
 
 
 def _load():
     try:
-        found = json.loads(files.read(PATH) or b"null")
+        found = json.loads(files.read(_PATH) or b"null")
         return found if isinstance(found, dict) and "again" in found else None
     except ValueError:
         return None
-
-
-def unsent():
-    """The record's JSON as text, or None."""
-    found = _load()
-    return json.dumps(found) if found else None
-
-
-def sent():
-    files.remove(PATH)
 
 
 def _frame(line):

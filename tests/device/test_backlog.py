@@ -28,7 +28,6 @@ class FakeSession:
 
 def fresh():
     backlog.PATH = PATH
-    backlog._NEW = PATH + ".new"
     for path in (PATH, PATH + ".new"):
         try:
             os.remove(path)

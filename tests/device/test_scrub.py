@@ -89,11 +89,11 @@ def test_dead_entries_of_nvs_are_zeroed_and_live_ones_stay():
 def test_the_room_of_nvs_is_what_its_own_figures_say():
     chip = worn()
     with OnChip(chip):
-        ondemand.release("storage.room")
-        from agent.storage import room
+        ondemand.release("facts")
+        from agent import facts
 
-        assert room.nvs_free() == chip.nvs.stats()["available_entries"] > 100
-        ondemand.release("storage.room")
+        assert facts.nvs_free() == chip.nvs.stats()["available_entries"] > 100
+        ondemand.release("facts")
 
 
 def test_a_second_time_there_is_nothing_to_do():

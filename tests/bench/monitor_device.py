@@ -24,7 +24,15 @@ def taken():
     return gc.mem_alloc()
 
 
-from monitor_quiet_device import Board, Task, add_tasks, beat, make  # noqa: E402
+from monitor_quiet_device import (  # noqa: E402
+    Board,
+    add_tasks,
+    beat,
+    make,
+    monitor,
+    step,
+    supervise,
+)
 
 
 async def nothing():
@@ -49,17 +57,24 @@ async def main():
     board = Board()
     before = taken()
     runtime = make(board)
+    supervise(runtime)
+    monitor(runtime)
     supervisor, heart = runtime.supervisor, runtime.heart
     add_tasks(supervisor)
+    step(supervisor)
     plain = await per_round(lambda: asyncio.create_task(nothing()))
 
     def supervised():
-        return asyncio.create_task(Task(supervisor, "x", lambda task: nothing(), 30))
+        supervisor.running = supervisor
+        return supervisor.task("x", lambda task: nothing()).kept
 
     stepped = await per_round(supervised)
 
     def marked():
-        supervisor.record.mark(b"link", supervisor.uptime_s)
+        record = supervisor.record
+        record.task = b"link"
+        record.uptime_s = board.uptime_s()
+        record.write()
 
     changed = per_call(marked, ROUNDS)
     for _ in range(3):

@@ -3,7 +3,8 @@
 package, which node runs. Its objects and bytecode are as large as an ESP32's.
 
 What counts is what they add to the rest of an agent that has started: the names that the rest has
-interned are there already, and each task's own coroutine is needed by any agent.
+interned are there already, and each task's own coroutine is needed by any agent. Names count to
+whoever brings them first, and stay, also when their module goes.
 """
 
 from __future__ import annotations
@@ -13,19 +14,37 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleetling.demo.virtual import VirtualFleet
 from fleetling.simboard.inprocess import importer
 
-__all__ = ["Cost", "measure"]
+__all__ = ["BESIDES", "Cost", "measure"]
 
 PACKAGE = "@micropython/micropython-webassembly-pyscript@1.27.0"
 TABLES = 7  # bytes that a name takes beside its text
-DAY = 24 * 60  # heartbeats
-ROUNDS = 20  # the day's, with a look at the heap between them
-PATIENCE_S = 120
-Cost = tuple[str, int, int]  # what, bytes of objects, bytes of names
+HOURS = 24
+PATIENCE_S = 300
+SUPERVISION, MONITOR, BESIDES = "supervision", "monitor", "besides"
+OURS = ("agent.supervisor", "agent.monitor", "agent.ending")
+KNOW_OURS = ("agent.runtime", "agent.wiring", "agent.base", "agent.alone")  # by import
+
+
+class Step(NamedTuple):
+    """What runs on the board; `part`, of what that is a cost, "" for none."""
+
+    part: str
+    what: str
+    code: str
+
+
+class Cost(NamedTuple):
+    """Bytes of objects, code among them, and of names."""
+
+    part: str
+    what: str
+    objects: int
+    names: int
 
 
 def measure(slot: Path) -> list[Cost] | str:
@@ -40,7 +59,8 @@ def measure(slot: Path) -> list[Cost] | str:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             return f"npm did not give {PACKAGE}"
         shutil.unpack_archive(next(folder.glob("*.tgz")), folder)
-        (folder / "steps.json").write_text(json.dumps([code for _, code in _steps()]))
+        steps = _steps()
+        (folder / "steps.json").write_text(json.dumps([step.code for step in steps]))
         answer = _run(
             [
                 node,
@@ -51,7 +71,7 @@ def measure(slot: Path) -> list[Cost] | str:
             ],
             folder,
         )
-    return _costs(json.loads(answer.splitlines()[-1]))
+    return _costs(steps, json.loads(answer.splitlines()[-1]))
 
 
 def _run(command: list[str], folder: Path) -> str:
@@ -61,24 +81,27 @@ def _run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def _costs(found: list[list[int]]) -> list[Cost]:
-    costs = []
-    for (what, _), before, after in zip(_steps(), found, found[1:], strict=False):
+def _costs(steps: list[Step], found: list[list[int]]) -> list[Cost]:
+    costs: list[Cost] = []
+    for step, before, after in zip(steps, found, found[1:], strict=False):
         heap, names, text, tables = (b - a for a, b in zip(before, after, strict=True))
-        costs.append((what, heap - tables, text + TABLES * names))
-    day = costs[-ROUNDS:]
-    # The collector takes what looks like an address for one: the least of the day is what stays.
-    left, least = 0, 0
-    for number, (_, objects, _) in enumerate(day):
-        left += objects
-        least = left if number == 0 else min(least, left)
-    kept = ("a day of heartbeats more", least, sum(names for *_, names in day))
-    return [cost for cost in costs[:-ROUNDS] if cost[0]] + [kept]
+        cost = Cost(step.part, step.what, heap - tables, text + TABLES * names)
+        if costs and cost[:2] == costs[-1][:2]:
+            last = costs.pop()
+            cost = cost._replace(
+                objects=last.objects + cost.objects, names=last.names + cost.names
+            )
+        if step.part:
+            costs.append(cost)
+    return costs
 
 
-def _steps() -> list[tuple[str, str]]:
-    """(what is measured, "" for nothing, and its code)."""
+def _steps() -> list[Step]:
     modules = _loaded_at_start()
+    crash = [
+        "import agent.monitor.crash",
+        "agent.ondemand.release('monitor.crash', 'running', 'storage.files')",
+    ]
     start = [
         "class Any:",
         "    def __getattr__(self, name):",
@@ -94,24 +117,20 @@ def _steps() -> list[tuple[str, str]]:
         f"agent.ondemand.release(*{[n[6:] for n, stays in modules.items() if not stays]})",
         "runtime = supervisor = 0",
     ]
-    ours = ("monitor.bootrecord", "supervisor", "monitor.heartbeat")
     return [
-        ("", "\n".join(start)),
-        *[(f"code of agent/{name.replace('.', '/')}.py", f"import agent.{name}") for name in ours],
-        ("", "import monitor_quiet_device"),
-        ("", "board = monitor_quiet_device.Board()"),
-        ("boot record, supervisor, heartbeat", "runtime = monitor_quiet_device.make(board)"),
-        ("", "supervisor = runtime.supervisor"),
-        (
-            "four tasks",
-            "for name in monitor_quiet_device.TASKS:\n"
-            "    supervisor.tasks[name] = monitor_quiet_device.Task(\n"
-            "        supervisor, name, monitor_quiet_device.for_ever, 30)",
-        ),
-        ("", "for task in supervisor.tasks.values():\n    task.send(None)"),
-        ("the first heartbeat, and names that it brings", "monitor_quiet_device.minute(runtime)"),
-        *[("", f"for _ in range({DAY // ROUNDS}):\n    monitor_quiet_device.minute(runtime)")]
-        * ROUNDS,
+        Step("", "", "\n".join(start)),
+        Step(SUPERVISION, "code of agent/supervisor.py", "import agent.supervisor"),
+        Step(MONITOR, "code of agent/monitor/__init__.py", "import agent.monitor"),
+        Step("", "", "import monitor_quiet_device as quiet"),
+        Step("", "", "runtime = quiet.make(quiet.Board())"),
+        Step(SUPERVISION, "supervisor, boot record", "quiet.supervise(runtime)"),
+        Step(SUPERVISION, "four tasks", "quiet.add_tasks(runtime.supervisor)"),
+        Step("", "", "quiet.step(runtime.supervisor)"),
+        Step(MONITOR, "what a heartbeat finds", "quiet.monitor(runtime)"),
+        Step(MONITOR, "a first heartbeat, kept for later", "quiet.away(runtime)"),
+        Step(MONITOR, "a second one, which sends both", "quiet.minute(runtime)"),
+        *[Step(MONITOR, f"{HOURS} hours of them more", "quiet.hour(runtime)")] * HOURS,
+        Step(BESIDES, "a first crash record", "\n".join(crash)),
     ]
 
 
@@ -133,6 +152,6 @@ def _loaded_at_start() -> dict[str, bool]:
             stay = set(board.sandbox.importer.modules)
     finally:
         importer.Importer._load = load  # type: ignore[method-assign]
-    ours = ("agent.monitor", "agent.supervisor", "agent.ending", "agent.runtime", "agent.wiring")
-    rest = {name for name in seen if not name.startswith(ours) and name != "agent.storage.room"}
+    ours = (*OURS, *KNOW_OURS)
+    rest = {name for name in seen if not name.startswith(ours)}
     return {name: name in stay for name in rest}

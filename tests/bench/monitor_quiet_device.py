@@ -4,13 +4,42 @@ MicroPython, for monitor.py."""
 
 import gc
 import json
+import sys
 import time
 
-from agent.monitor.bootrecord import BootRecord
-from agent.monitor.heartbeat import Heartbeat
-from agent.supervisor import Supervisor, Task
+from agent.monitor import Heartbeat
+from agent.supervisor import BootRecord, Supervisor
 
 TASKS = ("link", "health", "identity", "app")
+
+
+class Nvs:
+    """Its partition."""
+
+    TYPE_DATA = 1
+
+    @staticmethod
+    def find(kind, label):
+        return [Nvs()]
+
+    def ioctl(self, what, arg):
+        return 4
+
+    def readblocks(self, number, head, offset):
+        head[0] = 0xFE
+
+
+class Chip:
+    """The modules that `agent.facts` imports, as far as it asks them here."""
+
+    Partition = Nvs
+
+    def __getattr__(self, name):
+        return 0
+
+
+for name in ("esp32", "machine", "network"):
+    sys.modules[name] = Chip()
 
 
 class Board:
@@ -72,8 +101,11 @@ class Quiet:
     connects = 1
     failures = {}  # noqa: RUF012
 
+    def __init__(self):
+        self.online = True
+
     def connected(self):
-        return True
+        return self.online
 
     def figures(self):
         return {"connects": 1, "dropped": 0, "failures": {}, "in": 1000, "out": 1000}
@@ -119,17 +151,47 @@ def make(board):
     runtime.board = board
     runtime.log = runtime.session = runtime.wifi = runtime.events = runtime.clock = quiet
     runtime.settings = SETTINGS
-    record = BootRecord(runtime.board.rtc_memory)
-    runtime.supervisor = Supervisor(runtime.board, quiet, State(), {"count": 1}, record)
-    runtime.heart = Heartbeat(runtime)
+    runtime.state = State()
+    runtime.boot = {"count": 1}
+    runtime.supervisor = runtime.heart = None
     return runtime
 
 
+def supervise(runtime):
+    board = runtime.board
+    record = BootRecord(board.rtc_memory)
+    runtime.supervisor = Supervisor(board, runtime.log, runtime.state, runtime.boot, record)
+
+
+def monitor(runtime):
+    runtime.heart = Heartbeat(runtime)
+
+
 def add_tasks(supervisor):
-    """Four, as a board with an application has, each within its first step."""
+    """Four, as a board with an application has, as they are before their first step."""
     for name in TASKS:
-        task = supervisor.tasks[name] = Task(supervisor, name, for_ever, 30)
+        task = supervisor.task(name, for_ever)
+        task.alive()
+        task.kept = task._life = None  # any agent has a coroutine for a task, and an asyncio task
+
+
+def step(supervisor):
+    """Each task's first step."""
+    for task in supervisor.tasks.values():
+        task._life = task.run(task)
         task.send(None)
+
+
+def away(runtime):
+    """A heartbeat that the broker is not there for, as the first of a life may be."""
+    runtime.session.online = False
+    minute(runtime)
+    runtime.session.online = True
+
+
+def hour(runtime):
+    for _ in range(60):
+        minute(runtime)
 
 
 def minute(runtime):

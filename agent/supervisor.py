@@ -22,7 +22,7 @@ from micropython import const
 
 from agent.errors import AgentError
 
-_GOOD_S = const(60)
+_GOOD_S = const(65)  # longer than an application may be silent
 _LOOK_S = const(15)
 _DAY_S = const(86400)
 _MANY = const(4)  # so many failures of a task
@@ -43,7 +43,7 @@ class Task:
     deadline, and at once what the event loop runs, step by step, as if it were a coroutine.
 
     `restarts` is how often it was started again; busy_us and worst_us, the longest step, are since
-    the last heartbeat; due_s is the uptime by which it must have checked in."""
+    the last heartbeat; due_s is the last second of uptime to check in."""
 
     of_application = False
     restarts = 0
@@ -62,17 +62,15 @@ class Task:
         self.kept = asyncio.create_task(self)  # so that it is not collected
 
     def alive(self, seconds=0):
-        """Checks in; the deadline starts to run after so many seconds."""
-        # The second that is running counts as over.
-        now = self.supervisor.board.uptime_s() + 1
-        self.due_s = now + int(seconds + self.deadline_s)
+        """Checks in; the deadline starts to run after so many whole seconds."""
+        self.due_s = self.supervisor.board.uptime_s() + seconds + self.deadline_s
 
     async def sleep(self, seconds):
         """Sleeps; the deadline starts to run when the sleep should end."""
         while seconds > _DAY_S:  # ticks reach no further than six days
             await self.sleep(_DAY_S)
             seconds -= _DAY_S
-        self.alive(seconds)
+        self.alive(int(seconds) + 1)
         await asyncio.sleep(seconds)
         self.alive()
 

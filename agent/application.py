@@ -42,5 +42,4 @@ def _end_others(tasks):
     for task in list(tasks.values()):
         if task.of_application:
             del tasks[task.name]
-            if task.kept:
-                task.kept.cancel()
+            task.kept.cancel()

@@ -108,7 +108,7 @@ class Board:
         self.rtc_memory = machine.RTC().memory
         self._watchdog = None
         self._last_ms = time.ticks_ms()
-        self._uptime_ms = 0
+        self._uptime_s = self._rest_ms = 0
         self._namespaces = {}
 
     # --- time
@@ -130,9 +130,11 @@ class Board:
         """Seconds since the start; the supervisor calls it often enough for the tick not to
         wrap."""
         now = time.ticks_ms()
-        self._uptime_ms += time.ticks_diff(now, self._last_ms)
+        self._rest_ms += time.ticks_diff(now, self._last_ms)
         self._last_ms = now
-        return self._uptime_ms // 1000
+        self._uptime_s += self._rest_ms // 1000  # milliseconds would outgrow small integers
+        self._rest_ms %= 1000
+        return self._uptime_s
 
     def unix_time(self):
         return int(time.time()) + _EPOCH

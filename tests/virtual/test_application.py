@@ -13,6 +13,7 @@ from test_settings import wish
 
 from fleetling.demo.virtual import START, VirtualFleet
 from fleetling.simboard.inprocess import Board
+from fleetling.simboard.inprocess.flashing import write_file
 
 BOOT_S = 20
 CANARY = "canary-3c1d7"
@@ -157,6 +158,16 @@ def test_a_tight_loop_is_ended_by_the_watchdog_and_named(fleet: VirtualFleet) ->
         assert record["error"] == "hung" and record["task"] == "app" and record["boot"] == 1
         board.run(400)
         assert in_safe_mode(fleet) and online(fleet)
+
+
+def test_a_spoilt_crash_record_is_passed_over(fleet: VirtualFleet) -> None:
+    with fleet.board(app=GOOD) as board:
+        board.run(30)
+        board.power_cycle()
+        write_file(board.flash, "/fl/crash", b'{"again": 0, "err\xff')
+        board.run(150)
+        assert board.lives == 2 and not events(fleet, "crash")
+        assert len(fleet.documents("up/health")) > 2 and not fleet.documents("up/crash")
 
 
 def test_long_work_that_checks_in_is_no_hang(fleet: VirtualFleet) -> None:

@@ -45,7 +45,6 @@ class Task:
     `restarts` is how often it was started again; busy_us and worst_us, the longest step, are since
     the last heartbeat; due_s is the last second of uptime to check in."""
 
-    of_application = False
     restarts = 0
     failures = ()  # uptimes of the last ones
 
@@ -54,6 +53,7 @@ class Task:
         self.name = name
         self.run = run
         self.deadline_s = deadline_s
+        self.of_application = False
         self.busy_us = self.worst_us = 0
 
     def start(self):
@@ -100,6 +100,9 @@ class Task:
         return self._life.send(None)
 
     throw = send
+
+    def close(self):
+        self._life.close()
 
     async def _again(self, pause_s):
         await self.sleep(pause_s)

@@ -23,6 +23,7 @@ class Proof:
         """Whether a task has to prove itself still, `since_s` after the last failure. Tasks that
         are started after `steady_s` have not: some come and go for ever."""
         failed_at = self._supervisor.failed_at
+        now = self._supervisor.board.uptime_s()
         anew = failed_at != self._began
         if since_s > _PAUSE_S:
             self._began = failed_at
@@ -32,8 +33,8 @@ class Proof:
                 continue
             was, due = self._seen.get(task.name, (None, None))
             if anew or was is not task:
-                due = task._due if anew or since_s < steady_s else None
-            elif due != task._due or task.left_ms() > task._deadline_ms:
+                due = task.due_s if anew or since_s < steady_s else None
+            elif due != task.due_s or task.due_s - now > task.deadline_s:
                 due = None  # it has checked in, or is within a sleep of its own
             self._seen[task.name] = (task, due)
             owed = owed or due is not None

@@ -21,7 +21,7 @@ from agent.errors import AgentError
 from agent.update import record, switch
 from agent.update.proof import Proof
 
-_STEADY_S = const(65)  # longer than an application may be silent
+_STEADY_S = const(60)
 _STEP_S = const(2)
 _PATIENCE = const(3)
 _LONGEST_PAUSE_S = const(1800)

@@ -7,10 +7,10 @@ at the start of such a life, then released.
 
 from micropython import const
 
-from agent.base import NTP
 from agent.config import stored
 from agent.config.settings import Settings
 from agent.errors import Refused
+from agent.link import clock
 from agent.link.join import parse
 from agent.link.wifi import Wifi
 from agent.storage.nvsmap import open_nvs
@@ -36,7 +36,7 @@ def build(runtime, spare):
         raise Refused("identity-none")
     given = {
         "wifi": [list(network) for network in parse(factory.get("wifi") or b"[]")],
-        "ntp": (factory.get("ntp") or NTP).decode(),
+        "ntp": (factory.get("ntp") or b"").decode() or clock.SERVER,
     }
     settings = runtime.settings = Settings(log, given, ["wifi"])
     settings.values = stored.load(open_nvs(runtime.board, "fl_conf"))["c"]

@@ -17,7 +17,6 @@ from agent.storage.nvsmap import open_nvs
 from agent.supervisor import BootRecord, Supervisor
 from agent.update import record
 
-NTP = b"pool.ntp.org"
 _MOUNTED = "/slot-"
 
 
@@ -61,7 +60,7 @@ def _begin(runtime):
         files.make_folder("/fl")
     except AgentError as e:
         log.error("storage", e.code)
-    runtime.clock = Clock(board, log, state, NTP.decode())
+    runtime.clock = Clock(board, log, state)
     runtime.slot = _slot_folder()
 
 

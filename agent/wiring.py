@@ -10,13 +10,13 @@ import json
 from micropython import const
 
 from agent import follow
-from agent.base import NTP
 from agent.commands import Commands
 from agent.config import application, change, schema
 from agent.config.wing import Config, release
 from agent.errors import AgentError
 from agent.identity import stored
 from agent.identity.keyring import Keyring
+from agent.link import clock
 from agent.link.events import Events
 from agent.link.join import parse
 from agent.link.session import Session
@@ -70,7 +70,7 @@ def _settings(runtime, factory, slot):
         given = {}
     given["wifi"] = [list(network) for network in parse(factory.get("wifi") or b"[]")]
     given["broker"] = (factory.get("broker") or b"").decode()
-    given["ntp"] = (factory.get("ntp") or NTP).decode()
+    given["ntp"] = (factory.get("ntp") or b"").decode() or clock.SERVER
     table, refused = schema.table(application.read(slot, log))
     for name in refused:
         log.error("config", "settings-file " + name)

@@ -7,11 +7,13 @@ sent far ahead shows as expired certificates, and the time is asked for again.
 
 from agent import ondemand
 
+SERVER = "pool.ntp.org"
+
 
 class Clock:
     """`server` is asked by `sntp`, `synced_at` is the uptime of its last answer, or None."""
 
-    def __init__(self, board, log, state, server):
+    def __init__(self, board, log, state, server=SERVER):
         self.board = board
         self.server = server
         self.synced_at = None

@@ -24,7 +24,7 @@ def entry(sequence, state):
 
 def board(first=BLANK, second=BLANK, slots=("ota_0", "ota_1")):
     flash = Flash(MemoryStore(0x400000))
-    stock.put(flash, table.ADDRESS, table.STOCK_4MB)
+    stock.put(flash, table.ADDRESS, stock.TABLE)
     for label in slots:
         stock.put(flash, SLOTS[label], APP)
     flash.program(OTADATA, first)
@@ -173,7 +173,7 @@ def test_factory_runs_while_otadata_is_blank():
     layout = [e for e in stock.ENTRIES if e[4] != "ota_1"]
     layout.insert(4, (0, 0, 0x190000, 0x180000, "factory", False))
     flash = Flash(MemoryStore(0x400000))
-    stock.put(flash, table.ADDRESS, table.build(layout))
+    stock.put(flash, table.ADDRESS, stock.build_table(layout))
     for addr in SLOTS.values():
         stock.put(flash, addr, APP)
     assert boot(flash) == "factory"

@@ -27,13 +27,13 @@ def flash_with(addr: int, data: bytes) -> object:
 
 
 def test_the_stock_table_is_read_by_espressifs_parser() -> None:
-    parsed = defs.PartitionTable.from_binary(table.STOCK_4MB)
+    parsed = defs.PartitionTable.from_binary(stock.TABLE)
     rows = [(p.type, p.subtype, p.offset, p.size, p.name, p.encrypted) for p in parsed]
     assert rows == list(stock.ENTRIES)
 
 
 def test_a_table_of_espressifs_parser_is_read() -> None:
-    binary = defs.PartitionTable.from_binary(table.STOCK_4MB).to_binary()
+    binary = defs.PartitionTable.from_binary(stock.TABLE).to_binary()
     assert table.parse(flash_with(table.ADDRESS, binary)) == list(stock.ENTRIES)
 
 
@@ -65,4 +65,4 @@ def test_both_refuse_the_same_damage(at: int) -> None:
 
 def test_the_layout_that_images_are_made_with_is_the_stock_one() -> None:
     made = defs.PartitionTable.from_csv(device.partition_table("4mb"))
-    assert made.to_binary()[: len(table.STOCK_4MB)] == table.STOCK_4MB
+    assert made.to_binary()[: len(stock.TABLE)] == stock.TABLE

@@ -108,7 +108,7 @@ def test_the_simulated_bootloader_reads_it_the_same(layout: str) -> None:
 
 def test_the_small_one_is_the_official_table() -> None:
     binary = table("4mb").to_binary()
-    assert binary[: len(table_module.STOCK_4MB)] == table_module.STOCK_4MB
+    assert binary[: len(stock.TABLE)] == stock.TABLE
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -31,15 +31,6 @@ class TableError(Exception):
     """The table in flash is not one that a bootloader accepts."""
 
 
-def __getattr__(name):
-    # Kept in another file, because a running board has no use for them.
-    if name in ("STOCK_4MB", "build"):
-        from . import stock
-
-        return stock.TABLE if name == "STOCK_4MB" else stock.build_table
-    raise AttributeError(name)
-
-
 def parse(flash):
     """The entries of the table in `flash`; raises TableError where the bootloader would stop."""
     entries = []

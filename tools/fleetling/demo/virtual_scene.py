@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from fleetling import device
 from fleetling.demo.application import APPLICATION
 from fleetling.demo.releases import FIRMWARE, Releases
 from fleetling.demo.scene import NAMES, SETTINGS
@@ -42,7 +43,9 @@ class VirtualBoard:
         provision = self.world.unproven(
             name, settings=SETTINGS, repository=f"http://{UPDATES}/", root=releases.root
         )
-        self.board = self.world.board(provision, seed=seed, app=APPLICATION, firmware=FIRMWARE)
+        slot = device.slot_files("1.0.0", APPLICATION, compiled=False, bare=True)
+        files = {"slots/factory.pack": device.pack(slot)}
+        self.board = self.world.board(provision, seed=seed, firmware=FIRMWARE, files=files)
         self.powered = False
         self._shown = 0
 

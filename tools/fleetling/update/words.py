@@ -22,6 +22,10 @@ CRASHED = "see where: fleetling crash ID; release a corrected version"
 # "-*". ID stands for the board's.
 CODES: dict[str, tuple[str, str]] = {
     "same": ("it runs this already", ""),
+    "update-ahead": (
+        "the board asks for more files of the metadata than it can guess",
+        "delegate to fewer roles, or name them like their targets' folders",
+    ),
     "update-assignment": ("the assignment makes no sense to the board", "assign it again"),
     "update-board": (
         "the release is for another chip, build or .mpy version",

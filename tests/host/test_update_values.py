@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetling.errors import FleetlingError
@@ -117,6 +117,8 @@ JSON = st.recursive(
 WORDS = ("state", "id", "targets", "code", "detail", "why", "done", "of", "at", "app", "tries")
 
 
+# A busy machine is no reason to fail.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(st.sampled_from(WORDS), JSON), st.dictionaries(st.sampled_from(WORDS), JSON)
 )

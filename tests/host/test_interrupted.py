@@ -105,6 +105,39 @@ def test_ctrl_c_in_a_finalizer_is_heard(
     assert interrupted(place, *arguments)[0] == code
 
 
+# littlefs is C, and calls back into Python for each block.
+CALLBACK = """
+import time
+from littlefs import LittleFS, UserContext
+from fleetling.cli.interrupted import heard_everywhere
+
+class Interrupted(UserContext):
+    def prog(self, cfg, block, off, data):
+        raise KeyboardInterrupt
+
+try:
+    with heard_everywhere():
+        try:
+            LittleFS(context=Interrupted(65536), block_count=16)
+        except Exception:
+            pass
+        time.sleep(20)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_ctrl_c_in_a_callback_of_c_is_heard_and_shows_no_trace() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLBACK],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard\n", "")
+
+
 @pytest.mark.slow
 def test_watch_and_hub_end_at_the_first_ctrl_c(place: Path) -> None:
     with LocalBroker(broker_files(find(place)), place / "broker"):

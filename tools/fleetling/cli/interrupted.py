@@ -4,7 +4,8 @@
 Python raises KeyboardInterrupt in whatever the main thread runs. Where that is a finalizer, or a
 callback of a weak reference, it is told to `sys.unraisablehook` and forgotten, and the command
 goes on. Here the signal comes again a moment later, when the finalizer has ended; and once more,
-if it then falls into another.
+if it then falls into another. Callbacks of C code are the same case, and Cython's print the
+exception, too, before they forget it: that is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 __all__ = ["heard_everywhere"]
 
@@ -30,7 +32,7 @@ def heard_everywhere() -> Iterator[None]:
         return
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell's job in the background
     number = signal.SIGTERM if ignored else signal.SIGINT
-    hook = sys.unraisablehook
+    hook, shown = sys.unraisablehook, sys.excepthook
     told, tell = os.pipe()
 
     def insist(lost: sys.UnraisableHookArgs) -> None:
@@ -40,6 +42,10 @@ def heard_everywhere() -> Iterator[None]:
         else:
             hook(lost)
 
+    def show(kind: type[BaseException], e: BaseException, trace: TracebackType | None) -> None:
+        if kind is not KeyboardInterrupt:
+            shown(kind, e, trace)
+
     def again() -> None:
         while os.read(told, 1):
             time.sleep(AGAIN_S)
@@ -47,11 +53,11 @@ def heard_everywhere() -> Iterator[None]:
 
     thread = threading.Thread(target=again, daemon=True, name="ctrl-c")
     thread.start()
-    sys.unraisablehook = insist
+    sys.unraisablehook, sys.excepthook = insist, show
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook, sys.excepthook = hook, shown
         os.close(tell)
         thread.join()
         os.close(told)

@@ -185,7 +185,7 @@ MUTATIONS = [
         "agent/update/trial.py",
         "fine = steady and await _healthy(runtime)",
         "fine = True",
-        (_virtual("update.py one_that_crashes_is_reverted_and_not_tried_again"),),
+        (_virtual("update_states.py an_error_for_ever_in_every_state[trial-ill]"),),
     ),
     Mutation(
         "a trial is confirmed without the broker",

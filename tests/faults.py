@@ -370,6 +370,8 @@ ROWS = [
         "ends at the cap, in one life",
         "virtual/update_network metadata_without_end_or_with_a_lying_length",
         "virtual/update_network a_payload_without_end_or_with_a_lying_length",
+        "virtual/update_alone a_server_without_end_cannot_fill_the_file_system",
+        "virtual/update_alone what_a_cut_leaves_of_it_is_gone_with_the_next_start",
         "device/http_client nothing_is_endless",
         "device/http_client lengths_that_lie",
         "device/tuf_client too_much_data_is_refused",

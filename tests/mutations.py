@@ -202,6 +202,20 @@ MUTATIONS = [
         (_virtual("update.py one_that_crashes_is_reverted_and_not_tried_again"),),
     ),
     Mutation(
+        "metadata may fill the file system",
+        "agent/update/ahead.py",
+        "if status[0] * status[3] < _SPARE:",
+        "if False:",
+        (_virtual("update_alone.py a_server_without_end_cannot_fill_the_file_system"),),
+    ),
+    Mutation(
+        "metadata that was not verified stays where it was fetched to",
+        "agent/update/record.py",
+        "forget_ahead()  # the life before was cut",
+        "pass",
+        (_virtual("update_alone.py what_a_cut_leaves_of_it_is_gone_with_the_next_start"),),
+    ),
+    Mutation(
         "a build that tells no name takes what names builds",
         "agent/update/rules.py",
         'if here["machine"] not in offer["machines"]:',

@@ -14,28 +14,30 @@ import os
 
 from micropython import const
 
-from agent.errors import LinkError
+from agent.errors import LinkError, StorageError
 from agent.storage import files
+from agent.update import record
 from agent.update.site import FOLDER
 from agent.update.tuf.store import quote
 
-_FOLDER = "/fl/ahead/"
 _DEADLINE_S = const(600)
 _LONGEST = const(32768)  # the greatest of the client's caps
 _PIECE = const(4096)  # each is a commit of the file system
 _ROOTS = const(32)
 _DIGITS = const(9)
+_SPARE = const(65536)  # bytes that stay free, so that nobody can fill the file system from outside
 
 
 async def bring(site, paths, wanted):
     """Fetches what the client will ask for to find the targets at `paths`, and the files `wanted`.
 
-    LinkError for the network, StorageError for flash.
+    LinkError for the network, StorageError for flash; nothing lies here then.
     """
-    clear()
-    files.make_folder(_FOLDER[:-1])
+    record.forget_ahead()
+    files.make_folder(record.AHEAD)
     piece = memoryview(bytearray(_PIECE))
     http = site.http(_DEADLINE_S)
+    complete = False
     try:
         await _fetch(site, http, "timestamp.json", piece)
         snapshot = _version("timestamp.json", "snapshot") + ".snapshot.json"
@@ -54,8 +56,11 @@ async def bring(site, paths, wanted):
         for number in range(version, version + _ROOTS):
             if not await _fetch(site, http, "{}.root.json".format(number), piece):
                 break
+        complete = True
     finally:
         await http.close()
+        if not complete:
+            record.forget_ahead()
 
 
 class Fetched:
@@ -67,7 +72,7 @@ class Fetched:
     async def read(self, path, longest):
         """LinkError("update-ahead", path) where nobody has fetched it."""
         try:
-            size = os.stat(_FOLDER + path)[6]
+            size = os.stat(_place(path))[6]
         except OSError:
             raise LinkError("update-ahead", path)
         if not size:
@@ -75,21 +80,15 @@ class Fetched:
         if size > longest:
             raise LinkError("http-long")
         self.make_room(size)
-        with open(_FOLDER + path, "rb") as file:
+        with open(_place(path), "rb") as file:
             return file.read(size)  # in one piece
 
     async def close(self):
-        clear()
+        record.forget_ahead()
 
 
-def clear():
-    """Nothing lies here any more."""
-    try:
-        names = os.listdir(_FOLDER[:-1])
-    except OSError:
-        return  # there is no such folder
-    for name in names:
-        files.remove(_FOLDER + name)
+def _place(path):
+    return record.AHEAD + "/" + path
 
 
 async def _fetch(site, http, path, piece):
@@ -98,8 +97,9 @@ async def _fetch(site, http, path, piece):
     status = await http.get(site.url + "metadata/" + path)
     if status not in (200, 403, 404):
         raise LinkError("http-status", str(status))
-    files.remove(_FOLDER + path)
-    files.append(_FOLDER + path, b"")
+    place = _place(path)
+    files.remove(place)
+    files.append(place, b"")
     size = at = 0
     count = status == 200
     while count:
@@ -109,14 +109,17 @@ async def _fetch(site, http, path, piece):
             size += at
             if size > _LONGEST:
                 raise LinkError("http-long")
-            files.append(_FOLDER + path, piece[:at])
+            status = os.statvfs("/")
+            if status[0] * status[3] < _SPARE:
+                raise StorageError("fs-full", place)
+            files.append(place, piece[:at])
             at = 0
     return size > 0
 
 
 def _version(path, role):
     """The version that a file here lists of a role, as text; "" where it does not."""
-    data = files.read(_FOLDER + path) or b""
+    data = files.read(_place(path)) or b""
     at = data.find(b'"' + role.encode() + b'.json"')
     return _number(data, at) if at >= 0 else ""
 

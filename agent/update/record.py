@@ -9,11 +9,12 @@ installed and where, `bad` has the last contents that were condemned.
 of its own was begun for, how many there were, whether the next start is one, and how the last has
 failed; which files of the metadata the next has to fetch, and what was chosen by it.
 "untold" stands where such a life has ended the update.
-Beside it: how far a fetch has come, and what the app partitions hold. Loaded to read and change
-them.
+Beside it: how far a fetch has come, metadata that was fetched ahead, and what the app partitions
+hold. Loaded to read and change them.
 """
 
 import json
+import os
 
 from micropython import const
 
@@ -24,6 +25,8 @@ _PATH = "/fl/update"
 _PROGRESS = "/fl/update.at"
 _FIRMWARE = "/fl/firmware"
 _REMEMBERED = const(4)
+
+AHEAD = "/fl/ahead"
 
 OVER = ("idle", "confirmed", "reverted", "failed", "refused")
 
@@ -68,9 +71,12 @@ def take_alone(log):
     """The order of this life, or None. Whatever ends it, the next life is a usual one."""
     record = load()
     kept = record.get("alone")
-    if not isinstance(kept, dict) or not kept.pop("next", False):
+    if not isinstance(kept, dict):
         return None
     try:
+        if not kept.pop("next", False):
+            forget_ahead()  # the life before was cut
+            return None
         save(record)
     except AgentError as e:
         log.error("update", e.code)
@@ -127,6 +133,16 @@ def forget_progress():
     files.remove(_PROGRESS)
 
 
+def forget_ahead():
+    """Nothing lies there any more that was fetched ahead."""
+    try:
+        names = os.listdir(AHEAD)
+    except OSError:
+        return  # there is no such folder
+    for name in names:
+        files.remove(AHEAD + "/" + name)
+
+
 def firmware():
     """{partition: [version, security, SHA-256 in hex]} of releases that were confirmed there."""
     return _read(_FIRMWARE) or {}
@@ -140,6 +156,7 @@ def forget():
     """A factory reset: nothing is under way any more."""
     files.remove(_PATH)
     forget_progress()
+    forget_ahead()
 
 
 def _read(path):

@@ -5,7 +5,7 @@ from support import raises_async
 
 from agent.errors import LinkError
 from agent.storage import files
-from agent.update import ahead
+from agent.update import ahead, record
 from agent.update.spare import Spare
 
 FOLDER = "/tmp/fleetling-test-ahead"
@@ -69,7 +69,7 @@ async def bring(there, paths=("pump/1.app",), wanted=(), root=None):
     for folder in (FOLDER, FOLDER + "/tuf"):
         files.make_folder(folder)
     ahead.FOLDER = FOLDER + "/tuf"
-    ahead._FOLDER = FOLDER + "/ahead/"
+    record.AHEAD = FOLDER + "/ahead"
     files.remove(ahead.FOLDER + "/root.json")
     if root:
         files.replace(ahead.FOLDER + "/root.json", root)
@@ -124,7 +124,12 @@ async def test_roots_after_the_trusted_one_and_what_an_earlier_life_wanted():
 async def test_a_body_without_end_stops_at_the_greatest_cap():
     endless = dict(USUAL, **{"timestamp.json": bytes(100000)})
     assert (await raises_async(LinkError, bring(endless))).code == "http-long"
-    assert sum([os.stat(FOLDER + "/ahead/" + name)[6] for name in lying()]) <= 32768
+
+
+async def test_what_was_fetched_before_it_failed_does_not_stay():
+    for failing in ({"2.root.json": 500}, {"1.root.json": bytes(100000)}):
+        await raises_async(LinkError, bring(dict(USUAL, **failing)))
+        assert lying() == []
 
 
 async def test_bytes_of_which_nobody_knows_what_they_are():

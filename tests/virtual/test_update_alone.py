@@ -14,6 +14,7 @@ BOOT_S = 20
 SHORT = 120_000
 LITTLE = 15_000  # leaves enough for an update by http, and too little for one by https
 ALONE = "alone, for the memory"
+BLOCK, BLOCKS, SPARE = 4096, 240, 15  # of a stock board's file system
 POINTS = 5  # of about 400 operations; all of them were tried
 TORN = (None, -1, b"\x33\x0f\x80")
 
@@ -117,6 +118,11 @@ def test_without_a_server_it_comes_back_and_ends_after_three(world: World) -> No
         assert run_until(board, 900, lambda: world.reported("confirmed"))
 
 
+def ahead(files: dict[str, bytes]) -> list[str]:
+    """The metadata that lies there unverified."""
+    return [name for name in files if "/ahead/" in name]
+
+
 def is_alone(board: Board) -> bool:
     return board.console.rfind(ALONE) > board.console.rfind("boot: fleetling")
 
@@ -206,6 +212,41 @@ def test_a_server_that_trickles_keeps_it_for_two_hours_at_most(world: World) -> 
         world.site.bytes_per_s = 80_000
         assert run_until(board, 4000, lambda: world.reported("confirmed"))
         assert not world.events("safe-mode")
+
+
+def test_a_server_without_end_cannot_fill_the_file_system(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        junk = b"HTTP/1.1 200 OK\r\nContent-Length: 32768\r\n\r\n" + b"x" * 32768
+        world.server.instead = lambda path: [junk] if path.startswith("metadata/") else None
+        assert run_until(board, 120, lambda: is_alone(board))
+        most = 0
+        while "fs-full" not in board.console:
+            board.resume(0.2)
+            # A large file takes blocks of its own, and a pointer or two in each.
+            large = [len(data) for data in board.files().values() if len(data) > BLOCK]
+            most = max(most, sum(-(-size // (BLOCK - 8)) for size in large))
+        assert BLOCKS // 2 < most < BLOCKS - SPARE
+        assert run_until(board, 4000, lambda: world.reported("failed"))
+        assert not ahead(board.files())
+        # Nor does what it fetched stay in the way of what a usual life needs.
+        world.server.instead = lambda path: None
+        world.assign(path)
+        assert run_until(board, 900, lambda: world.reported("confirmed")), board.console[-2000:]
+
+
+def test_what_a_cut_leaves_of_it_is_gone_with_the_next_start(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        world.site.bytes_per_s = 100
+        assert run_until(board, 120, lambda: len(ahead(board.files())) > 1)
+        world.site.bytes_per_s = 80_000
+        board.power_cycle()
+        board.run(1)
+        assert not ahead(board.files())
+        assert run_until(board, 400, lambda: world.reported("confirmed"))
 
 
 def test_a_busy_application_is_not_reset_for_it(world: World) -> None:

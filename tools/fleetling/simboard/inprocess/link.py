@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from .errors import ERRNO, BoardError
+from .host import Host
 from .pipe import Pipe
 from .tasks import Core, Waiters
-
-if TYPE_CHECKING:
-    from .net import Host, Net
 
 __all__ = ["BoardSocket", "HostTransport", "connect", "orphan"]
 
@@ -112,9 +109,9 @@ class BoardSocket:
 class HostTransport(asyncio.Transport):
     """The host's end, for any asyncio protocol."""
 
-    def __init__(self, net: Net, board: BoardSocket, protocol: asyncio.Protocol) -> None:
+    def __init__(self, host: Host, board: BoardSocket, protocol: asyncio.Protocol) -> None:
         super().__init__({"peername": ("10.0.0.99", 50000), "socket": None})
-        self._net = net
+        self._host = host
         self._board = board
         self._protocol = protocol
         self._buffer = bytearray()
@@ -186,7 +183,7 @@ class HostTransport(asyncio.Transport):
         """Hands on what the window takes; a board that has forgotten the connection answers with
         a reset, once it can be reached at all."""
         if self.orphaned:
-            if self._net.radio() and (self._buffer or self._eof_wanted):
+            if self._host.radio() and (self._buffer or self._eof_wanted):
                 self.lose(ConnectionResetError())
             return
         pipe = self._board.incoming
@@ -223,16 +220,18 @@ class HostTransport(asyncio.Transport):
             self._lost = True
             if self._paused_writing:
                 self._protocol.resume_writing()
-            self._net.loop.call_soon(self._protocol.connection_lost, error)
+            self._host.loop.call_soon(self._protocol.connection_lost, error)
 
 
-def connect(net: Net, core: Core, host: Host | None, peer: tuple[str, int]) -> BoardSocket:
-    """Begins a connection; it opens, fails or hangs a round trip later. Without a `host` nobody
-    has that address, and packets vanish."""
+def connect(
+    core: Core, host: Host | None, peer: tuple[str, int], opened: list[BoardSocket]
+) -> BoardSocket:
+    """Begins a connection; it opens, which puts it into `opened`, fails or hangs a round trip
+    later. Without a `host` nobody has that address, and packets vanish."""
     socket = BoardSocket(core, host, peer)
     if host is None:
         return socket
-    clock = net.clock
+    clock = core.life.clock
     path = host.path
 
     def arrive() -> None:
@@ -244,13 +243,13 @@ def connect(net: Net, core: Core, host: Host | None, peer: tuple[str, int]) -> B
             clock.call_at(clock.now_us + path.latency_us, lambda: socket.fail(ERRNO["ECONNRESET"]))
             return
         host.connections += 1
-        protocol = host.make_protocol(net.loop)
-        transport = HostTransport(net, socket, protocol)
+        protocol = host.make_protocol()
+        transport = HostTransport(host, socket, protocol)
         socket.transport = transport
         socket.outgoing = Pipe(clock, path, _WINDOW, transport.on_data, wake)
         socket.incoming = Pipe(clock, path, _WINDOW, socket.on_data, transport.pump)
-        net.open_sockets.append(socket)
-        net.loop.call_soon(protocol.connection_made, transport)
+        opened.append(socket)
+        host.loop.call_soon(protocol.connection_made, transport)
         socket.incoming.after(socket.on_connected)
 
     def wake() -> None:

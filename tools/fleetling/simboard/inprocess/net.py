@@ -11,89 +11,23 @@ network is the board's to reach while its Wi-Fi is connected; meanwhile connecti
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from .clock import Clock
 from .errors import ERRNO, BoardError
+from .host import Handler, Host
 from .link import BoardSocket, connect, orphan
 from .loop import HostLoop
-from .pipe import Path
 from .tasks import Core
-from .tls_server import ServerTls, TlsServerProtocol
+from .tls_server import ServerTls
 
 __all__ = ["Handler", "Host", "Net"]
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 # getaddrinfo blocks the board: an answer takes this long, and none is given up after that.
 _DNS_US = 30_000
 _DNS_GIVE_UP_US = 4_000_000
 _EAI_FAIL = -202
-
-
-class Host:
-    """A server that boards can reach, and what is wrong with the way to it.
-
-    Attributes:
-        refuse: Connections are refused.
-        black_hole: Nothing arrives, in neither direction; existing connections stall.
-        drop_after: Every connection is reset after that many bytes to the board; None is never.
-        unknown: The name does not resolve.
-        latency: One way, in seconds.
-        bytes_per_s: In each direction.
-        connections: How many have been opened so far.
-    """
-
-    def __init__(
-        self, net: Net, name: str, port: int, handler: Handler, tls: ServerTls | None, ip: str
-    ) -> None:
-        self.name = name
-        self.port = port
-        self.ip = ip
-        self.tls = tls
-        self.handler = handler
-        self.refuse = False
-        self.black_hole = False
-        self.unknown = False
-        self.drop_after: int | None = None
-        self.connections = 0
-        # A MicroPython socket takes in 74 to 91 KB/s (docs/hardware.md).
-        self.path = Path(lambda: net.radio() and not self.black_hole, 10_000, 80_000)
-
-    @property
-    def latency(self) -> float:
-        return self.path.latency_us / 1e6
-
-    @latency.setter
-    def latency(self, seconds: float) -> None:
-        self.path.latency_us = round(seconds * 1e6)
-
-    @property
-    def bytes_per_s(self) -> int:
-        return self.path.bytes_per_s
-
-    @bytes_per_s.setter
-    def bytes_per_s(self, rate: int) -> None:
-        self.path.bytes_per_s = rate
-
-    def make_protocol(self, loop: HostLoop) -> asyncio.Protocol:
-        """The server side of a new connection."""
-        reader = asyncio.StreamReader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, self._serve, loop=loop)
-        if self.tls is None:
-            return protocol
-        return TlsServerProtocol(self.tls, protocol)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A server's own mistakes surface in the test; connections that broke do not."""
-        try:
-            await self.handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
 
 
 class Net:
@@ -119,7 +53,7 @@ class Net:
         known = [h.ip for h in self.hosts if h.name == name]
         if ip is None:
             ip = name if _is_address(name) else (known or [f"10.0.0.{len(self.hosts) + 1}"])[0]
-        host = Host(self, name, port, handler, tls, ip)
+        host = self._host(name, port, handler, tls, ip)
         self.hosts.append(host)
         return host
 
@@ -157,13 +91,18 @@ class Net:
                 host = candidate
         if host is not None and host.port != port:
             return self._closed_port(core, host, ip, port)
-        return connect(self, core, host, (ip, port))
+        return connect(core, host, (ip, port), self.open_sockets)
 
     def _closed_port(self, core: Core, host: Host, ip: str, port: int) -> BoardSocket:
-        closed = Host(self, host.name, port, host.handler, None, ip)
+        closed = self._host(host.name, port, host.handler, None, ip)
         closed.refuse = True
         closed.path = host.path
-        return connect(self, core, closed, (ip, port))
+        return connect(core, closed, (ip, port), self.open_sockets)
+
+    def _host(
+        self, name: str, port: int, handler: Handler, tls: ServerTls | None, ip: str
+    ) -> Host:
+        return Host(self.loop, lambda: self.radio(), name, port, handler, tls, ip)
 
     def board_gone(self) -> None:
         """The board has lost power or was reset: its connections are half open from now on."""

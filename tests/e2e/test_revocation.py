@@ -12,8 +12,8 @@ import pytest
 from fleetling.broker.fleet import broker_files, write_revoked
 from fleetling.broker.process import LocalBroker, free_port
 from fleetling.home import Home, Plan, create
-from fleetling.hub.store import Certificate, Store
 from fleetling.pki import Identity
+from fleetling.registry import Certificate, Store
 
 HOST = "127.0.0.1"
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x"

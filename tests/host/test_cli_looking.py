@@ -12,7 +12,7 @@ import pytest
 from test_cli import INIT, run
 
 from fleetling.hub.records import Message, Records
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 NOW = time.time()
 ESCAPE = "\x1b[31m"

@@ -13,7 +13,7 @@ from fleetling.config.layers import FLEET, Group, Layer, Scope
 from fleetling.config.publish import document, publish
 from fleetling.config.store import ConfigStore, Conflict
 from fleetling.fleet.state import PREFIX
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 A = Scope("device", "a")
 
@@ -26,7 +26,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     from sqlalchemy import create_engine
 
     engine = create_engine(server)
-    from fleetling.hub.store import Base
+    from fleetling.registry import Base
 
     Base.metadata.drop_all(engine)
     engine.dispose()

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fleetling import home
 from fleetling.errors import FleetlingError
 from fleetling.home import UNFINISHED, Home, Plan, create, find
-from fleetling.hub.store import Store
 from fleetling.image.nvs import LIMITS, Provision, build_nvs
 from fleetling.pki import make_authority
 from fleetling.provision import Order, Provisioner, check_orders, read_csv, ready_identity
+from fleetling.registry import Store
 from fleetling.simboard.chip import nvs as chip_nvs
 from fleetling.simboard.chip import nvs_format
 from fleetling.simboard.chip.flash import Flash, MemoryStore

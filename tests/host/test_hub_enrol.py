@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from fleetling.errors import FleetlingError
 from fleetling.hub.enrol import Enroller
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 Key = ec.EllipticCurvePrivateKey
 CA_KEY = ec.generate_private_key(ec.SECP256R1())

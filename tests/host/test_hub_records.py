@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleetling.hub.records import TRIM_EVERY, Message, Records
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 
 @pytest.fixture

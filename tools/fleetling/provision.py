@@ -23,9 +23,9 @@ from cryptography.x509.oid import NameOID
 
 from fleetling.errors import FleetlingError
 from fleetling.home import Home, whole_folder, write_private
-from fleetling.hub.store import Store
 from fleetling.image.nvs import Provision, build_nvs, factory_values
 from fleetling.pki import Authority, Identity, check_device_id, load_certificate
+from fleetling.registry import Store
 from fleetling.update.repository import anchor
 
 __all__ = ["Order", "Provisioner", "check_orders", "made_for", "read_csv", "ready_identity"]

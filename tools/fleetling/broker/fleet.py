@@ -6,8 +6,8 @@ from __future__ import annotations
 from fleetling.broker.config import BrokerFiles
 from fleetling.errors import FleetlingError
 from fleetling.home import Home
-from fleetling.hub.store import Store
 from fleetling.pki import Authority, revocation_list
+from fleetling.registry import Store
 
 __all__ = ["broker_files", "write_revoked"]
 

@@ -14,7 +14,7 @@ from fleetling.broker.fleet import broker_files, write_revoked
 from fleetling.broker.process import LocalBroker
 from fleetling.cli.options import authority, home_option
 from fleetling.cli.screen import output
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 
 @click.group("broker")

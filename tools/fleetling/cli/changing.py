@@ -26,7 +26,7 @@ from fleetling.config.shown import APPLIED, Shown, devices, rows
 from fleetling.config.store import ConfigStore
 from fleetling.errors import FleetlingError
 from fleetling.home import Home
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 __all__ = ["Assignments", "change_options", "finish", "run_change", "run_edit"]
 

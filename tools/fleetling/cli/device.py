@@ -19,7 +19,7 @@ from fleetling.config.desk import Desk
 from fleetling.config.shown import devices as counted
 from fleetling.config.store import ConfigStore, must_know
 from fleetling.errors import FleetlingError
-from fleetling.hub.store import Device, Store
+from fleetling.registry import Device, Store
 
 TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
 JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")

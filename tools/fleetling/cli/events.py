@@ -19,7 +19,7 @@ from fleetling.cli.targets import JSON
 from fleetling.fleet.state import Device
 from fleetling.health.picture import since
 from fleetling.hub.records import Records
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 
 @click.command("events")

@@ -17,8 +17,8 @@ from fleetling.flashing import labels
 from fleetling.flashing.batch import Batch, Connect, News
 from fleetling.flashing.bench import Bench
 from fleetling.home import Home
-from fleetling.hub.store import Store
 from fleetling.provision import Order, Provisioner, check_orders, read_csv
+from fleetling.registry import Store
 
 __all__ = ["run"]
 

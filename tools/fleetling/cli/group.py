@@ -25,7 +25,7 @@ from fleetling.config.rules import Rule
 from fleetling.config.shown import devices
 from fleetling.config.store import ConfigStore
 from fleetling.errors import FleetlingError
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

@@ -19,7 +19,7 @@ from fleetling.hub.health import HealthKeeper
 from fleetling.hub.records import Records
 from fleetling.hub.service import Hub
 from fleetling.hub.settings import SettingsKeeper
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 
 @click.command("hub")

@@ -14,7 +14,7 @@ from fleetling.fleet.operator import OnMessage, Operator
 from fleetling.fleet.state import Device
 from fleetling.home import Home
 from fleetling.hub.records import Records
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 __all__ = ["clock", "event_text", "known", "listening", "shown"]
 

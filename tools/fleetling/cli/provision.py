@@ -12,8 +12,8 @@ from fleetling import home
 from fleetling.cli.options import authority, home_option
 from fleetling.cli.screen import errors, output
 from fleetling.errors import FleetlingError
-from fleetling.hub.store import Store
 from fleetling.provision import Order, Provisioner, check_orders, read_csv, ready_identity
+from fleetling.registry import Store
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

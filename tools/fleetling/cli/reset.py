@@ -18,10 +18,10 @@ from fleetling.config.desk import Desk
 from fleetling.config.layers import Scope
 from fleetling.config.store import must_know
 from fleetling.errors import FleetlingError
-from fleetling.hub.store import Store
 from fleetling.port import facts
 from fleetling.port.board import session
 from fleetling.port.install import PACK
+from fleetling.registry import Store
 
 GOES = {
     "config": "all settings above what was flashed",

@@ -17,7 +17,7 @@ from fleetling.errors import FleetlingError
 from fleetling.fleet.operator import Operator
 from fleetling.fleet.state import Device
 from fleetling.home import Home
-from fleetling.hub.store import Store
+from fleetling.registry import Store
 
 __all__ = ["Desk"]
 

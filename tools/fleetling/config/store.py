@@ -32,7 +32,7 @@ from fleetling.config.tables import (
     TagRow,
 )
 from fleetling.errors import FleetlingError
-from fleetling.hub.store import Base, Device, Store
+from fleetling.registry import Base, Device, Store
 
 __all__ = ["ConfigStore", "Conflict", "Revision"]
 

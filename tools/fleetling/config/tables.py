@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fleetling.hub.store import Base
+from fleetling.registry import Base
 
 __all__ = ["Epoch", "FactsRow", "GroupRow", "LayerRow", "PublishedRow", "TagRow"]
 

@@ -17,10 +17,10 @@ from fleetling.broker.process import LocalBroker, free_port
 from fleetling.fleet.operator import OnMessage, Operator
 from fleetling.hub.enrol import Enroller
 from fleetling.hub.service import Hub
-from fleetling.hub.store import Store
 from fleetling.image.flash import build_flash, first_files
 from fleetling.image.nvs import Provision, build_nvs
 from fleetling.pki import Authority, Identity, make_authority
+from fleetling.registry import Store
 from fleetling.simboard.chip import stock
 from fleetling.simboard.process.board import AccessPoint, OnEvent, OnLine, ProcessBoard
 

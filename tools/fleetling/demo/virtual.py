@@ -14,10 +14,10 @@ from cryptography import x509
 from fleetling import device
 from fleetling.broker.rules import Access, allowed
 from fleetling.hub.enrol import Enroller
-from fleetling.hub.store import Store
 from fleetling.image.flash import build_flash, first_files
 from fleetling.image.nvs import Provision, build_nvs
 from fleetling.pki import Authority, make_authority
+from fleetling.registry import Store
 from fleetling.simboard.chip import air, stock
 from fleetling.simboard.inprocess import Board, Net, ServerTls
 from fleetling.simboard.inprocess.broker import Action, Broker, Message

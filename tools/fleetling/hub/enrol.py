@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from fleetling.errors import FleetlingError
 from fleetling.hub import request as requests
 from fleetling.hub.request import EnrolRefused, Request
-from fleetling.hub.store import Certificate, Device, Store
+from fleetling.registry import Certificate, Device, Store
 
 __all__ = ["Enroller", "Signer"]
 

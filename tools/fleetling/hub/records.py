@@ -20,7 +20,7 @@ from sqlalchemy import Index, String, Text, delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fleetling.hub.store import Base, Store
+from fleetling.registry import Base, Store
 
 __all__ = ["Message", "RecordRow", "Records"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the hub remembers: devices that may enrol, and the certificates that were signed.
+"""The registry of devices: which may enrol, and the certificates that were signed.
 
 SQLite by default, PostgreSQL by URL. Several hubs may work on one database: what must happen once
 is guarded by the database's own constraints, not by this process.

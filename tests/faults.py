@@ -554,7 +554,7 @@ ROWS = [
         "device/supervisor a_starved_task_ends_in_a_reset_that_names_it",
         "device/supervisor the_watchdog_is_not_fed_once_a_task_is_late",
         "virtual/application a_task_that_waits_for_ever_is_named",
-        "virtual/update_trials what_never_checks_in_is_not_confirmed_however_short_the_trial",
+        "virtual/update_trials what_hangs_is_not_confirmed_however_short_the_trial",
     ),
     row(
         "D-14",

@@ -241,21 +241,28 @@ MUTATIONS = [
         "agent/update/trial.py",
         "if fine and not owed and",
         "if fine and",
+        (_virtual("update_trials.py what_hangs_is_not_confirmed_however_short_the_trial"),),
+    ),
+    Mutation(
+        "a check-in within the healthy minute is enough",
+        "agent/update/proof.py",
+        "since_s < steady_s or ",
+        "",
         (
-            _virtual(
-                "update_trials.py what_never_checks_in_is_not_confirmed_however_short_the_trial"
+            _device(
+                "update_proof.py nor_has_one_that_checked_in_before_the_healthy_time_was_over"
             ),
+            _virtual("update_trials.py what_hangs_is_not_confirmed_however_short_the_trial"),
         ),
     ),
     Mutation(
         "what the agent does for a task that has failed counts as its check-in",
         "agent/update/proof.py",
-        "        if since_s > _PAUSE_S:\n            self._began = failed_at\n",
-        "        self._began = failed_at\n",
+        " or since_s <= _PAUSE_S",
+        "",
         (
-            _device("update_proof.py after_a_failure_all_begin_anew"),
-            _virtual(
-                "update_trials.py what_never_checks_in_is_not_confirmed_however_short_the_trial"
+            _device(
+                "update_proof.py what_the_agent_does_when_it_starts_a_task_again_does_not_count"
             ),
         ),
     ),

@@ -8,8 +8,8 @@ the board goes back, and the release is not condemned. The same holds for flash 
 the confirmation; one that does not take the way back either is asked ever more seldom, and the
 board keeps running.
 
-Not to be overdue yet is no proof: each task has to check in once after it was started. Whoever has
-not when the time is over is waited for; at its deadline the supervisor ends that. Loaded for a
+Not to be overdue yet is no proof: each task has to check in once more after that minute. Whoever
+has not when the time is over is waited for; at its deadline the supervisor ends that. Loaded for a
 trial.
 """
 

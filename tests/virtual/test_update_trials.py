@@ -99,6 +99,8 @@ def test_the_floor_moves_with_the_confirmation_and_not_before(world: World) -> N
 START = "import agent, asyncio, sys\n\n\nasync def main(task):\n"
 DEAD = {
     "from its first step on": START + "    await asyncio.sleep(9999)\n",
+    "after a while": START + "    for _ in range(10):\n        await task.sleep(1)\n"
+    "    await asyncio.sleep(9999)\n",
     "once it was started again": START + "    if not hasattr(sys, 'once'):\n"
     "        sys.once = 1\n        await task.sleep(1)\n        raise ValueError('once')\n"
     "    await asyncio.sleep(9999)\n",
@@ -113,9 +115,7 @@ DEAD = {
 
 
 @pytest.mark.parametrize("what", DEAD)
-def test_what_never_checks_in_is_not_confirmed_however_short_the_trial(
-    world: World, what: str
-) -> None:
+def test_what_hangs_is_not_confirmed_however_short_the_trial(world: World, what: str) -> None:
     """A third of 60 s is healthy time enough, and no task is overdue then."""
     path = world.add_app("1.1.0", {"app.py": DEAD[what].encode()})
     with world.board_of() as board:

@@ -94,7 +94,7 @@ class Http:
             if status not in (301, 302, 303, 307, 308):
                 return status
             await self.close()
-            url = self._follow(url, self.headers.get(b"location", b"").decode())
+            url = self._follow(url, self.headers.get(b"location", b""))
         raise LinkError("http-redirect", "too many")
 
     async def read(self, url, limit):
@@ -170,6 +170,10 @@ class Http:
                 pass  # the socket is gone either way
 
     def _follow(self, url, location):
+        try:
+            location = location.decode()
+        except ValueError:
+            raise LinkError("http-url")
         if location.startswith("/") and not location.startswith("//"):
             return "/".join(url.split("/", 3)[:3]) + location
         here, there = split(url), split(location)

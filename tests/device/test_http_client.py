@@ -169,6 +169,8 @@ async def test_redirects_stay_with_the_same_trust():
         b"//evil.example/b",
         b"https://files.example@evil.example/b",
         b"ftp://files.example/b",
+        b"https://files.example/\xff",
+        b"\xc3(",
         b"b",
         b"",
     ):

@@ -166,6 +166,31 @@ async def test_withdrawn_keys_take_their_versions_along():
         assert [version(store, role) for role in TOP] == [2, 3, 3, 3]
 
 
+async def test_withdrawn_keys_take_them_along_whatever_comes_in_between():
+    """A cut after each change of a file, and a link that is lost after the new root."""
+    for lost in (None, 1, 2, 3):
+        world, store = await ready()
+        for role in ("timestamp", "snapshot"):
+            world.signed[role]["version"] = 99
+        world.publish("targets", "snapshot", "timestamp")
+        await world.client(store).refresh()
+        root = world.signed["root"]
+        root["keys"].update(world.keys_of(["new"]))
+        root["roles"]["snapshot"]["keyids"] = ["new"]  # and the timestamp's key stays
+        world.signers["snapshot"] = ["new"]
+        for role in ("timestamp", "snapshot"):
+            world.signed[role]["version"] = 2
+        world.publish(*TOP)
+        if lost:
+            store.operations, store.fail_at, store.fail_after = 0, lost, True
+        else:
+            world.fail_at = len(world.requests) + 2
+        await raises_async(AgentError, world.client(store).refresh())
+        world.fail_at = store.fail_at = None
+        await world.client(store).refresh()
+        assert [version(store, role) for role in TOP] == [2, 3, 3, 3], lost
+
+
 async def test_too_much_data_is_refused():
     for name, longest in (
         ("2.root", Limits.root),

@@ -135,11 +135,11 @@ class Client:
                     raise
                 break
             await self._run(trusted.update_root(data))
+            if trusted.rotated:  # before the new root, beside which nothing would tell that
+                self.store.delete("timestamp")
+                self.store.delete("snapshot")
             self.store.put("root", data)
         data = None
-        if trusted.rotated:
-            self.store.delete("timestamp")
-            self.store.delete("snapshot")
         trusted.require_fresh("root")
 
     async def _timestamp(self):

@@ -69,9 +69,10 @@ class Http:
         """`await dial(host, port, secure)` gives (reader, writer); `board` gives the ticks.
 
         `hosts`: where else a redirect may lead, each as it stands in the URL. `make_room(length)`
-        may be set, and is called before `read` takes that much of the heap in one piece.
+        may be set, and is called before `read` takes that much of the heap in one piece; so may
+        `alive()`, which is called before each wait.
         """
-        self.make_room = None
+        self.make_room = self.alive = None
         self._board = board
         self._dial = dial
         self._hosts = hosts
@@ -338,6 +339,8 @@ class Http:
 
     def _begin(self):
         """From here on somebody waits."""
+        if self.alive:
+            self.alive()
         self._since = self._board.ticks_ms()
         if self._rest_ms(self._since) <= 0:
             raise LinkError("http-deadline")

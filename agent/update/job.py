@@ -244,7 +244,7 @@ class Job:
     def _open_site(self):
         from agent.update.site import Site
 
-        self.site = Site(self.runtime, self.pause)
+        self.site = Site(self.runtime, self.pause, self._task.alive)
 
     async def _facts(self, record):
         from agent.update import here

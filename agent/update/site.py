@@ -10,9 +10,9 @@ _ROOT = 36  # a root's version (32 bits, little-endian) and SHA-256
 
 class Site:
     """`url` ends in "/"; `root_version`, `root_digest`: the first root that is trusted;
-    `await pause()` lets others run, and is to be called now and then."""
+    `await pause()` lets others run, and is to be called now and then; `alive()` checks in."""
 
-    def __init__(self, runtime, pause):
+    def __init__(self, runtime, pause, alive):
         factory = open_nvs(runtime.board, "fl_factory")
         url = (factory.get("repo") or b"").decode()
         root = factory.get("root") or b""
@@ -23,6 +23,7 @@ class Site:
         self.root_digest = bytes(root[4:])
         self.clock = runtime.clock
         self.pause = pause
+        self._alive = alive
         self._board = runtime.board
         self._ca = runtime.keyring.own.ca
 
@@ -31,4 +32,7 @@ class Site:
         from agent.link import tls
         from agent.link.http import Http, dialer
 
-        return Http(self._board, dialer(lambda: tls.trusting(self._ca)), (), deadline_s)
+        made = Http(self._board, dialer(lambda: tls.trusting(self._ca)), (), deadline_s)
+        # Each wait is short, but a file, redirects or what is skipped may take many.
+        made.alive = self._alive
+        return made

@@ -213,6 +213,52 @@ def test_a_server_that_trickles_is_left_and_the_watchdog_is_fed(world: World) ->
         assert run_until(board, 4000, lambda: world.reported("confirmed"))
 
 
+def slow_metadata(world: World) -> str:
+    """A role of nearly 32 KB."""
+    for number in range(56):
+        world.add(f"pump/{number}.txt", b"x", {"note": "x" * 400})
+    world.site.bytes_per_s = 510
+    return world.add_app("1.1.0")
+
+
+def slow_redirects(world: World) -> str:
+    def instead(path: str) -> Iterator[bytes] | None:
+        return None if path.startswith("moved/") else moved(path)
+
+    def moved(path: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 302 Found\r\nX: "
+        yield b"x" * 340 + f"\r\nLocation: /{path}\r\n\r\n".encode()
+
+    world.server.instead = instead
+    world.site.bytes_per_s = 25
+    return world.add_app("1.1.0")
+
+
+def slow_without_ranges(world: World) -> str:
+    world.server.ranges = False
+    world.site.bytes_per_s = 2000
+    world.site.drop_after = 180_000
+    return world.add_firmware("1.1.0", firmware("1.1.0", 200_000))
+
+
+@pytest.mark.parametrize("server", [slow_metadata, slow_redirects, slow_without_ranges])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_slow_server_does_not_have_the_board_reset(world: World, server, alone: bool) -> None:  # type: ignore[no-untyped-def]
+    """What takes longer than a task may be silent for, though each wait is short."""
+    path = server(world)
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        if alone:
+            board.chip.heap_held = 120_000
+        world.assign(path)
+        run_until(board, 1000, lambda: world.reported("confirmed"))
+        world.site.drop_after = None
+        done = run_until(board, 1500, lambda: world.reported("confirmed"))
+        assert done is (server is not slow_redirects)
+        assert "starved" not in board.console
+
+
 # --- N-16
 
 

@@ -204,8 +204,10 @@ def _index(path):
     with open(path, "rb") as file:
         head = file.read(12)
         magic, length, crc = struct.unpack("<4sII", head)
+        if magic != b"FLPK" or length >> 20:  # what has no 31 bits `read` does not even take
+            raise ValueError("head")
         manifest = file.read(length)
-        if magic != b"FLPK" or binascii.crc32(manifest) != crc:
+        if binascii.crc32(manifest) != crc:
             raise ValueError("manifest")
         at = 12 + length
         buffer = memoryview(bytearray(512))

@@ -213,7 +213,10 @@ class Http:
         try:
             self._reader, self._writer = await self._timed(self._dial, *where)
         except OSError as e:
-            raise LinkError("tcp-failed", str(e.args[0] if e.args else ""))
+            failure = tls.failure(e)
+            if not where[2] or failure.code != "tls-memory":
+                failure = LinkError("tcp-failed", str(e.args[0] if e.args else ""))
+            raise failure
         self._where = where
 
     async def _send(self, data):

@@ -249,3 +249,13 @@ async def test_a_host_out_of_reach():
 
     http = Http(Server().ticks, dial)
     assert await refused(http.read(URL, 10)) == "tcp-failed"
+
+
+async def test_no_memory_for_the_buffers_of_tls():
+    """They are allocated while it connects, before the handshake."""
+
+    async def dial(host, port, secure):
+        raise OSError(12)
+
+    for url, code in ((URL, "tls-memory"), ("http" + URL[5:], "tcp-failed")):
+        assert await refused(Http(Server().ticks, dial).read(url, 10)) == code

@@ -33,8 +33,9 @@ async def install(job, whole, delta, reader):
         return  # by an earlier attempt, or from before
     try:
         await _firmware(job, delta or whole, running, other, reader)
-    except Refused as e:
-        if delta is None:
+    except (Refused, StorageError) as e:
+        # A wrong image in flash may be the delta's fault, too.
+        if delta is None or not (isinstance(e, Refused) or e.code == "update-flash"):
             raise
         job.log.warning("update", "delta: {} {}".format(e.code, e.detail))
         record.forget_progress()

@@ -315,6 +315,24 @@ def test_a_delta_from_something_else_gives_way_to_the_whole(world: World) -> Non
         assert world.documents("up/birth")[-1]["partition"] == "ota_1"
 
 
+def test_a_delta_that_makes_a_wrong_image_gives_way_to_the_whole(world: World) -> None:
+    """Its header says that it makes the right one: only the hash in flash can tell."""
+    base, image = firmware("1.0.0"), firmware("1.1.0")
+    path = world.add_firmware("1.1.0", image, base=base)
+    lies = bytearray(payload.pack(image[:-64] + bytes(64), base))
+    lies[16:48] = hashlib.sha256(image).digest()
+    lies[84:88] = struct.pack("<I", crc32(lies[:84]))
+    digest = hashlib.sha256(base).hexdigest()
+    facts = {"kind": "firmware", "version": "1.1.0", "size": len(image), "chip": "esp32"}
+    facts |= {"sha256": hashlib.sha256(image).hexdigest(), "base": digest}
+    world.add(f"esp32/1.1.0.{digest[:16]}.delta", bytes(lies), facts)
+    with world.board_of(image=base) as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        assert "delta: update-flash" in board.console
+        assert world.documents("up/birth")[-1]["partition"] == "ota_1"
+
+
 # --- otadata, in every combination
 
 

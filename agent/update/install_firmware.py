@@ -100,8 +100,10 @@ def _mark(offer):
 async def _opened(reader, remote, fetch, offer, base, known):
     digest = unhexlify(offer["sha256"])
     await reader.open(fetch, offer["length"], offer["size"], digest, base)
-    if known:
-        try:
-            reader.restore(known[0])
-        except Refused:
-            record.forget_progress()  # of another payload of the same image
+    if not known:
+        record.forget_progress()  # of what is written over from now on
+        return
+    try:
+        reader.restore(known[0])
+    except Refused:
+        record.forget_progress()  # of another payload of the same image

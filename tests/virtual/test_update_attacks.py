@@ -281,6 +281,34 @@ def test_a_firmware_goes_on_after_a_power_cut(world: World) -> None:
         assert done - 131_072 - 8192 <= min(dones) < 900_000
 
 
+def shown(world: World) -> tuple[str, bool]:
+    """What is under way, and whether anything of it is there."""
+    report = world.reports()[-1]
+    return report["id"], report["done"] > 0
+
+
+def test_a_note_of_progress_ends_with_what_it_speaks_of(world: World) -> None:
+    """Another fetch has written over its first sectors since, and ended before a note of its own:
+    what is noted of the first is no longer there."""
+    first = world.add_firmware("1.1.0", firmware("1.1.0", 400_000))
+    second = world.add_firmware("1.2.0", firmware("1.2.0", 400_000))
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.site.bytes_per_s = 20_000
+        world.assign(first)
+        assert run_until(board, 60, lambda: "/fl/update.at" in board.files())
+        world.site.bytes_per_s = 5000
+        world.assign(second)
+        begun = ("order-2", True)
+        assert run_until(board, 60, lambda: shown(world) == begun)
+        assert world.reports()[-1]["done"] < 131_072
+        world.site.bytes_per_s = 80_000
+        world.assign(first)
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed"))
+        assert "update-flash" not in board.console
+
+
 def test_a_file_that_changes_between_two_attempts_is_never_spliced(world: World) -> None:
     path = world.add_firmware("1.1.0", firmware("1.1.0", 300_000))
     world.publish()

@@ -26,19 +26,44 @@ _PROGRESS = "/fl/update.at"
 _FIRMWARE = "/fl/firmware"
 _REMEMBERED = const(4)
 
+# What each has to have, by its type: an agent of another version may have written them.
+_PART = {"kind": "", "path": "", "version": "", "security": 0, "sha256": "", "size": 0, "place": 0}
+_ALONE = {"order": {}, "lives": 0, "code": "", "detail": "", "wanted": []}
+_ORDER = {"id": "", "targets": []}
+_PLACES = {"app": 3, "firmware": 16}
+
 AHEAD = "/fl/ahead"
 
 OVER = ("idle", "confirmed", "reverted", "failed", "refused")
 
 
 def load():
-    """The record; that of an idle board where there is none."""
-    found = _read(_PATH)
-    if not found or "state" not in found or "parts" not in found:
-        found = {"state": "idle", "id": "", "parts": []}
-    for key, default in (("n", 0), ("code", ""), ("detail", ""), ("bad", [])):
-        found.setdefault(key, default)
+    """The record; that of an idle board where there is none, or none that we can read."""
+    found = _idle()
+    found.update(_read(_PATH) or {})
+    if not _fits(found, _idle()) or not all([_is_part(one) for one in found["parts"]]):
+        found = _idle()
+    alone = found.get("alone")
+    if alone and not (_fits(alone, _ALONE) and _fits(alone["order"], _ORDER)):
+        found.pop("alone")
     return found
+
+
+def _idle():
+    made = {"state": "idle", "id": "", "parts": [], "bad": []}
+    made.update({"n": 0, "boot": 0, "faults": 0, "code": "", "detail": ""})
+    return made
+
+
+def _fits(found, form):
+    """Whether it is a dict that has all that `form` has, of the same types."""
+    if not isinstance(found, dict):
+        return False
+    return all([type(found.get(key)) is type(form[key]) for key in form])
+
+
+def _is_part(one):
+    return _fits(one, _PART) and 0 <= one["place"] < _PLACES.get(one["kind"], 0)
 
 
 def save(record):
@@ -122,7 +147,7 @@ def progress(content):
         return None
     name = content.encode()
     body = found[1]
-    if body[: len(name)] != name:
+    if body[: len(name)] != name or len(body) == len(name):
         return None
     length = body[len(name)]
     start = len(name) + 1
@@ -145,7 +170,12 @@ def forget_ahead():
 
 def firmware():
     """{partition: [version, security, SHA-256 in hex]} of releases that were confirmed there."""
-    return _read(_FIRMWARE) or {}
+    known = _read(_FIRMWARE) or {}
+    form = [str, int, str]
+    for label in list(known):
+        if not isinstance(known[label], list) or [type(one) for one in known[label]] != form:
+            known.pop(label)
+    return known
 
 
 def keep_firmware(known):

@@ -21,6 +21,7 @@ from update_world import World, app, run_until
 
 from fleetling.simboard.chip.flash import FAIL
 from fleetling.simboard.inprocess import Board
+from fleetling.simboard.inprocess.flashing import write_file
 
 __all__ = ["told"]
 
@@ -156,3 +157,47 @@ def test_in_usual_life_the_board_goes_on_and_says_so(region: str, after: int) ->
             else:
                 assert reported["refused"]["code"].startswith("nvs-"), said
                 assert "name" not in reported["config"], said
+
+
+PART = {"kind": "app", "path": "p", "version": "1", "security": 0}
+PART |= {"sha256": "00" * 32, "size": 5, "place": 1}
+IDLE: dict[str, Any] = {"state": "idle", "parts": []}
+ODD: dict[str, dict[str, Any]] = {
+    "no list of parts": {"state": "trial", "parts": 5},
+    "parts that are none": {"state": "trial", "parts": [5]},
+    "a part without anything": {"state": "trial", "parts": [{}]},
+    "a part of a new kind": {"state": "trial", "parts": [{**PART, "kind": "data"}]},
+    "a slot that is none": {"state": "trial", "parts": [{**PART, "place": 9}]},
+    "a slot by its name": {"state": "trial", "parts": [{**PART, "place": "a"}]},
+    "a count in words": {"state": "switching", "parts": [PART], "n": "one"},
+    "a state by its number": {"state": 7, "parts": []},
+    "a new state": {"state": "later", "parts": [PART], "id": "x"},
+    "a code by its number": {**IDLE, "untold": True, "code": 5},
+    "condemned, but not what": {**IDLE, "bad": 5},
+    "alone, for nothing": {**IDLE, "alone": {"next": True}},
+    "alone, without an end": {**IDLE, "alone": {"next": True, "order": {"id": 5}, "lives": "1"}},
+    "alone, in words": {**IDLE, "alone": "yes"},
+}
+RELEASES = {"a number": 5, "nothing": [], "a version": ["1.0.0"], "an object": {}}
+
+
+def takes_an_update(path: str, data: Any) -> None:
+    world = World()
+    targets = [world.add_app("1.1.0"), world.add_firmware("1.1.0")]
+    world.publish()
+    with world.board_of() as board:
+        write_file(board.flash, path, json.dumps(data).encode())
+        board.boot(BOOT_S)
+        world.assign(*targets)
+        assert run_until(board, 300, lambda: world.reported("confirmed")), board.console[-1500:]
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_record_of_another_agents_making_keeps_no_board_away(case: str) -> None:
+    """As an agent may write it that was left by a reversal."""
+    takes_an_update("/fl/update", ODD[case])
+
+
+@pytest.mark.parametrize("case", RELEASES)
+def test_what_is_noted_of_a_firmware_may_be_odd(case: str) -> None:
+    takes_an_update("/fl/firmware", {"ota_0": RELEASES[case]})

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from test_update import BOOT_S, update
-from tuf_repository import signer
+from tuf_repository import ONLINE, signer
 from update_world import HOST, World, app, firmware, run_until
 
 from fleetling.simboard.chip.flash import SKIP
@@ -422,6 +422,28 @@ def test_a_full_file_system_is_told_before_anything_is_removed(world: World) -> 
 MALFORMED = [b"", b"{", b"[]", b"{}", b'{"id":1,"targets":[]}', b'{"id":"a","targets":"x"}']
 MALFORMED += [b'{"id":"../a","targets":[]}', b"[" * 4000, b'{"id":"a","targets":["x","y","z"]}']
 MALFORMED += [json.dumps({"id": "a", "targets": ["pump/x.app"], "deadline": "soon"}).encode()]
+
+
+def test_roles_without_end_cannot_fill_the_file_system(world: World) -> None:
+    """Whoever signs for a product may delegate to as many roles as a search looks into; they stay
+    in the snapshot for ever."""
+    path = world.add_app("1.1.0")
+    roles = [f"more{number}" for number in range(28)]
+    for role in roles:
+        world.repository.delegate("pump", role, ["pump/*"])
+        for number in range(56):
+            target = world.repository.add_target(role, f"{role}/{number}.txt", b"x")
+            target.unrecognized_fields["custom"] = {"note": "x" * 400}
+    world.repository.publish(*roles)
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.assign("pump/2.0.0.app")
+        assert run_until(board, WAIT_S, lambda: "tuf-unknown" in board.console), board.console
+        kept = {n: len(data) for n, data in board.files().items() if n.startswith("/fl/tuf/")}
+        assert sum(kept.values()) <= 131_072 and len(kept) > len(ONLINE) + 2
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), board.console
 
 
 @pytest.mark.parametrize("payload", MALFORMED)

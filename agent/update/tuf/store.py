@@ -3,12 +3,21 @@
 
 A role's name may be anything; in a file name all but unreserved characters of RFC 3986 are
 percent-encoded, so that no name leads out of the folder.
+
+Delegated roles are kept to save fetching them, and no more of them than there is room for: who may
+delegate could else fill the file system, and a role never leaves a snapshot.
 """
 
 import os
 
+from micropython import const
+
 from agent.errors import StorageError
 from agent.storage import files
+
+_TOP_LEVEL = ("root", "timestamp", "snapshot", "targets")
+_MOST = const(131072)  # bytes of all files
+_SPARE = const(65536)  # that stay free
 
 
 def quote(name):
@@ -47,8 +56,21 @@ class FileStore:
             raise StorageError("fs-read", path)
 
     def put(self, role, data):
-        """Replaces the role's file as a whole, or raises StorageError and leaves it."""
-        files.replace(self.path(role), data)
+        """Replaces the role's file as a whole, or raises StorageError and leaves it. A delegated
+        role for which there is little room is not kept."""
+        if role in _TOP_LEVEL or self._has_room(len(data)):
+            files.replace(self.path(role), data)
+
+    def _has_room(self, size):
+        try:
+            status = os.statvfs("/")
+            if status[0] * status[3] < size + _SPARE:
+                return False
+            for name in os.listdir(self.folder):
+                size += os.stat(self.folder + "/" + name)[6]
+        except OSError:
+            return False
+        return size <= _MOST
 
     def delete(self, role):
         try:

@@ -48,6 +48,10 @@ def settled(wing):
     kept = record.load()
     if kept["state"] != before and kept["state"] in record.OVER:
         over(wing, kept)
+    if kept["id"] == record.PREVIOUS and kept["state"] == "verified":
+        from agent.update import previous
+
+        wing.order = previous.again()
     return found
 
 
@@ -63,6 +67,13 @@ def receive(wing, payload):
     if wing.order and wing.order["id"] == new["id"]:
         return False
     live = wing.live
+    if (
+        wing.order
+        and wing.order["id"] == record.PREVIOUS
+        and not (live and live["why"] == "retry")
+    ):
+        wing.order["after"] = new  # it may be the one that brought what is left
+        return False
     if live and live["state"] in record.OVER and live["id"] == new["id"]:
         return False  # it is over, and flash did not take that
     wing.order = new

@@ -8,7 +8,7 @@ floor holds here too. Loaded for the command.
 from agent.errors import Refused
 from agent.update import firmware, here, pack, record, slotword
 
-_ID = "previous"
+_ID = record.PREVIOUS
 
 
 async def order(runtime, kind):
@@ -32,9 +32,14 @@ async def order(runtime, kind):
     record.begin(kept, _ID, [part])
     kept["state"] = "verified"
     record.save(kept)
+    return again()
+
+
+def again():
+    """The order that carries out what is prepared in the record: nobody repeats the command."""
     return {
         "id": _ID,
-        "targets": [part["path"]],
+        "targets": [_ID],
         "not_before": None,
         "deadline": 0,
         "jitter_s": None,

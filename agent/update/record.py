@@ -34,6 +34,7 @@ _PLACES = {"app": 3, "firmware": 16}
 
 AHEAD = "/fl/ahead"
 
+PREVIOUS = "previous"  # the id of what the command of that name does
 OVER = ("idle", "confirmed", "reverted", "failed", "refused")
 
 

@@ -143,7 +143,7 @@ async def run(wing, task):
         finally:
             gc.threshold(-1)
         if wing.order is order:
-            wing.order = None
+            wing.order = order.get("after")
             live = wing.live
             if live and live["why"] != "requires" and live["state"] not in records.OVER:
                 wing.live = None

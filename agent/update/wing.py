@@ -22,7 +22,7 @@ class Update:
     def wire(self, session):
         session.on("down/update", self._receive)
         session.on_connect(lambda: ("up/update", self._do("document")))
-        if self.trial:
+        if self.trial or self.order:
             self._start()
 
     def _do(self, name, *args):

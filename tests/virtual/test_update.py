@@ -151,6 +151,35 @@ def test_the_previous_firmware_comes_back(world: World) -> None:
         assert world.documents("up/birth")[-1]["release"] == "1.1.0"
 
 
+@pytest.mark.parametrize("kind", ["app", "firmware"])
+@pytest.mark.parametrize("state", ["verified", "trial"])
+@pytest.mark.parametrize("assigned", [True, False])
+def test_the_way_to_the_previous_is_gone_on_with_after_a_loss_of_power(
+    world: World, kind: str, state: str, assigned: bool
+) -> None:
+    """Nobody repeats the command, and the assignment that brought what is left may do so."""
+    path = world.add_app("1.1.0") if kind == "app" else world.add_firmware("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        if not assigned:
+            world.broker.publish("fleetling/v1/dev/down/update", b"", retain=True)
+        world.command("dev", "previous", 1 << 32, kind=kind)
+        prepared = (b'"id": "previous"', b'"state": "%s"' % state.encode())
+        end = board.now + 60
+        while not all(part in board.files()["/fl/update"] for part in prepared):
+            assert board.now < end
+            if board.alive:
+                board.resume(0.02)
+            else:
+                board.boot(0.02)
+        board.power_cycle()
+        board.run(LONG_S)
+        birth = world.documents("up/birth")[-1]
+        assert (birth["app"], birth["partition"]) == ("1.0.0", "ota_0"), world.states()
+        assert "confirmed" in world.states()[world.states().index("switching") :]
+
+
 def test_without_the_broker_a_trial_ends_but_nothing_is_condemned(world: World) -> None:
     path = world.add_app("1.1.0")
     world.publish()

@@ -199,6 +199,20 @@ def test_what_it_requires_is_told_by_the_next_life_and_waited_for(world: World) 
         assert board.console.count(ALONE) == 1
 
 
+def test_what_it_required_may_have_come_since(world: World) -> None:
+    path = world.add_app("1.1.0", requires={"firmware": "2.0.0"})
+    two = world.add_firmware("2.0.0")
+    with world.board_of() as board:
+        short_of_memory(world, board, path)
+        held = world.broker.retained["fleetling/v1/dev/down/update"].payload
+        assert run_until(board, 600, lambda: world.reported("waiting"))
+        world.assign(two)
+        assert run_until(board, 600, lambda: world.reported("confirmed"))
+        world.broker.publish("fleetling/v1/dev/down/update", held, retain=True)
+        assert run_until(board, 600, lambda: world.reported("trial")), world.reports()[-1]
+        assert run_until(board, 600, lambda: world.reported("confirmed"))
+
+
 def test_a_server_that_trickles_keeps_it_for_two_hours_at_most(world: World) -> None:
     path = world.add_firmware("1.1.0", firmware("1.1.0", 200_000))
     with world.board_of() as board:

@@ -48,7 +48,7 @@ def settled(wing):
     kept = record.load()
     if kept["state"] != before and kept["state"] in record.OVER:
         over(wing, kept)
-    if kept["id"] == record.PREVIOUS and kept["state"] == "verified":
+    if kept["id"] == record.PREVIOUS and kept["state"] in ("fetching", "verified"):
         from agent.update import previous
 
         wing.order = previous.again()

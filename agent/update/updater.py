@@ -10,7 +10,7 @@ import gc
 
 from micropython import const
 
-from agent.errors import AgentError
+from agent.errors import AgentError, Refused
 from agent.update import job
 from agent.update import record as records
 
@@ -26,6 +26,8 @@ class Job(job.Job):
     async def _attempt(self, record):
         waiting = record["id"] == self.order["id"] and record["state"] in ("verified", "switching")
         if not waiting:
+            if self.order["id"] == records.PREVIOUS:
+                raise Refused("update-flash")  # no repository has it
             begun = record["id"] == self.order["id"] and record["state"] == "fetching"
             if not begun and not self._lives(record):
                 await self._until_due()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import Any
 
@@ -12,6 +13,7 @@ from update_world import World, app, firmware, slot_of
 
 from fleetling import device
 from fleetling.simboard.inprocess import Board
+from fleetling.simboard.inprocess.flashing import write_file
 
 BOOT_S = 20
 LONG_S = 400
@@ -178,6 +180,34 @@ def test_the_way_to_the_previous_is_gone_on_with_after_a_loss_of_power(
         birth = world.documents("up/birth")[-1]
         assert (birth["app"], birth["partition"]) == ("1.0.0", "ota_0"), world.states()
         assert "confirmed" in world.states()[world.states().index("switching") :]
+
+
+def test_a_previous_one_that_was_damaged_is_refused_at_once(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        spoilt = bytearray(board.files()["/slots/factory.pack"])
+        spoilt[-3] ^= 1
+        board.power_cycle()
+        write_file(board.flash, "/slots/factory.pack", bytes(spoilt))
+        board.boot(BOOT_S)
+        world.server.requests.clear()
+        assert command(world, board, "previous", kind="app")["status"] == "ok"
+        board.run(LONG_S)
+        assert (world.reports()[-1]["state"], world.reports()[-1]["code"]) == (
+            "refused",
+            "update-flash",
+        )
+        assert not world.server.requests
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+        # Nor is it under way for ever where the power went before it said so.
+        left = json.loads(board.files()["/fl/update"]) | {"state": "fetching", "code": ""}
+        board.power_cycle()
+        write_file(board.flash, "/fl/update", json.dumps(left).encode())
+        world.broker.publish("fleetling/v1/dev/down/update", b"", retain=True)
+        board.boot(BOOT_S)
+        assert json.loads(board.files()["/fl/update"])["state"] == "refused"
 
 
 def test_without_the_broker_a_trial_ends_but_nothing_is_condemned(world: World) -> None:

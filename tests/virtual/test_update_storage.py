@@ -201,3 +201,27 @@ def test_a_record_of_another_agents_making_keeps_no_board_away(case: str) -> Non
 @pytest.mark.parametrize("case", RELEASES)
 def test_what_is_noted_of_a_firmware_may_be_odd(case: str) -> None:
     takes_an_update("/fl/firmware", {"ota_0": RELEASES[case]})
+
+
+def test_what_was_confirmed_but_not_noted_stays_without_a_broker() -> None:
+    """The slot's number is written, the record is not; and the next life has no broker."""
+    world = World()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        for version in ("1.1.0", "1.2.0"):
+            path = world.add_app(version, security=1)
+            world.publish()
+            world.assign(path)
+            assert run_until(board, 400, lambda: world.reported("trial"))
+            if version == "1.1.0":
+                assert run_until(board, 400, lambda: world.reported("confirmed"))
+        refuse(board, "files")
+        assert run_until(board, 900, lambda: world.reported("confirmed"))
+        assert world.reports()[-1]["code"] == "fs-write"
+        board.power_cycle()
+        world.host.black_hole = True
+        world.seen.clear()
+        run_until(board, 900, lambda: False)
+        world.host.black_hole = False
+        assert run_until(board, 900, lambda: bool(world.reports()))
+        assert world.documents("up/birth")[-1]["app"] == "1.2.0", board.console[-1500:]

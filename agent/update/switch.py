@@ -80,14 +80,14 @@ def confirm(runtime, kept):
         part = record.part(kept, kind)
         if part and part["security"] > state.get_int(key):
             state.set_int(key, part["security"])
-    if image and image["version"]:
+    if image:
         known = record.firmware()
-        known[firmware.slots()[0].label] = [
-            image["version"],
-            image["security"],
-            image["sha256"],
-        ]
-        record.keep_firmware(known)
+        label = firmware.slots()[0].label
+        before = known.pop(label, None)
+        if image["version"]:
+            known[label] = [image["version"], image["security"], image["sha256"]]
+        if known.get(label) != before:
+            record.keep_firmware(known)
     if app:
         _keep_way_back(state, app)
     kept.pop("alone", None)  # what it was held for may be here now

@@ -398,6 +398,26 @@ def hash_of(*words: object) -> int:
     return crc32(repr(words).encode())
 
 
+def test_a_firmware_of_somebody_else_is_not_taken_for_the_release_that_was_there(
+    world: World,
+) -> None:
+    needs = world.add_app("1.1.0", requires={"firmware": "2.0.0"})
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        for version in ("2.0.0", "3.0.0"):
+            update(world, board, world.add_firmware(version))
+        world.broker.publish("fleetling/v1/dev/down/update", b"", retain=True)
+        board.power_cycle()
+        blank = b"\xff" * (SECTOR - 32)
+        board.flash.store.write(0x190000, firmware("1.5.0"))
+        board.flash.store.write(OTADATA, (entry(10, 0) + blank) + b"\xff" * SECTOR)
+        world.seen.clear()
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed"))
+        birth = world.documents("up/birth")[-1]
+        assert (birth["partition"], birth["release"]) == ("ota_1", "")
+        assert update(world, board, needs, state="waiting")["why"] == "requires"
+
+
 @pytest.mark.parametrize("rollback", [True, False])
 def test_a_bootloader_without_rollback_is_reported(world: World, rollback: bool) -> None:
     path = world.add_firmware("1.1.0")

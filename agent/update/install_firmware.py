@@ -33,13 +33,18 @@ async def install(job, whole, delta, reader):
         return  # by an earlier attempt, or from before
     try:
         await _firmware(job, delta or whole, running, other, reader)
-    except (Refused, StorageError) as e:
-        # A wrong image in flash may be the delta's fault, too.
-        if delta is None or not (isinstance(e, Refused) or e.code == "update-flash"):
+    except (Refused, StorageError, LinkError) as e:
+        if delta is None or not _gives_way(e):
             raise
         job.log.warning("update", "delta: {} {}".format(e.code, e.detail))
         record.forget_progress()
         await _firmware(job, whole, running, other, reader)
+
+
+def _gives_way(e):
+    """Whether the delta may be at fault: it may for a wrong image in flash, too."""
+    known = isinstance(e, Refused) or e.code == "update-flash"
+    return known or (e.code, e.detail) == ("http-status", "404")
 
 
 async def _is_there(slot, offer, pause):

@@ -333,6 +333,18 @@ def test_a_delta_that_makes_a_wrong_image_gives_way_to_the_whole(world: World) -
         assert world.documents("up/birth")[-1]["partition"] == "ota_1"
 
 
+def test_a_delta_that_is_not_there_gives_way_to_the_whole(world: World) -> None:
+    base = firmware("1.0.0")
+    path = world.add_firmware("1.1.0", base=base)
+    for name in [name for name in world.repository.files if name.endswith(".delta")]:
+        world.repository.files.pop(name)
+    with world.board_of(image=base) as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        assert any(".delta" in request for request in world.server.requests)
+        assert world.documents("up/birth")[-1]["partition"] == "ota_1"
+
+
 # --- otadata, in every combination
 
 

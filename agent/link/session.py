@@ -82,9 +82,13 @@ class Session:
         }
 
     async def publish(self, topic, document, qos=0, retain=False):
-        """Sends a document (a dict, or text); LinkError when it did not get through."""
+        """Sends a document (a dict, or text); LinkError when it did not get through.
+
+        The task that asks for it checks in: many in a row, each within its bound, are no hang.
+        """
         if self.identity is None:
             raise LinkError("link-down")
+        self.supervisor.running.alive()
         if not isinstance(document, str):
             document = json.dumps(document)
         await self.mqtt.publish(self.base + topic, document.encode(), qos, retain)

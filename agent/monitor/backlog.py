@@ -12,7 +12,7 @@ import os
 
 from micropython import const
 
-from agent.errors import StorageError
+from agent.errors import LinkError, Refused, StorageError
 from agent.storage import files
 
 PATH = "/fl/health"
@@ -65,21 +65,49 @@ def _thin():
         raise StorageError("fs-write", PATH)
 
 
-async def send(session):
-    """Sends what was kept, oldest first; it is forgotten once all of it has arrived."""
+async def send(session, heart):
+    """Sends what was kept, oldest first; it is forgotten once all of it has arrived, or where
+    flash does not give it back."""
+    heart.owes = False  # a crash that is noted meanwhile owes anew
     try:
-        record = json.loads(files.read(_CRASH) or b"null")
+        await _send_crash(session)
+        await _send_beats(session)
+    except StorageError as e:
+        session.log.error("health", e.code)
+    except LinkError:
+        heart.owes = True
+        raise
+
+
+async def _send_crash(session):
+    data = files.read(_CRASH)
+    try:
+        record = json.loads(data or b"null")
     except ValueError:
         record = None  # spoilt; the next crash takes its place
     if record:
-        await session.publish(_CRASH_TOPIC, record, 1, True)
-        files.remove(_CRASH)
+        try:
+            await session.publish(_CRASH_TOPIC, record, 1, True)
+        except Refused:
+            pass  # longer than a message: no record of ours
+        if files.read(_CRASH) == data:  # else it was counted in it meanwhile
+            files.remove(_CRASH)
+
+
+async def _send_beats(session):
     try:
-        file = open(PATH, "rb")
-    except OSError:
-        return  # there is none
-    with file:
-        for line in file:
-            if line.endswith(b"\n"):  # else the power went while it was written
-                await session.publish(_TOPIC, line[:-1].decode(), 1)
+        with open(PATH, "rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):  # else the power went while it was written
+                    await _send_beat(session, line[:-1])
+    except OSError as e:
+        if e.args[0] == 2:  # ENOENT
+            return
     files.remove(PATH)
+
+
+async def _send_beat(session, line):
+    try:
+        await session.publish(_TOPIC, line.decode(), 1)
+    except (ValueError, Refused):
+        pass  # not written by us: no UTF-8, or longer than a message

@@ -22,6 +22,8 @@ _SAME = const(("task", "error", "trace", "agent", "app"))  # what makes it the s
 _TEXT = const(160)
 _LINES = const(8)
 _SHORTEST = const(4)  # a shorter secret would strike out half of the text
+_NAME = const(64)  # characters of a task's or an error's
+_LONGEST = const(4000)  # bytes of a record: a message takes little more
 
 
 def note(runtime, task_name, e):
@@ -34,7 +36,8 @@ def note(runtime, task_name, e):
     trace = trace[-_FRAMES:]
     where = "{}:{}".format(*trace[-1]) if trace else ""
     text = _struck(str(e), secrets)[:_TEXT]
-    error = type(e).__name__
+    error = type(e).__name__[:_NAME]
+    task_name = task_name[:_NAME]
     log = runtime.log
     for frame in trace:
         log.error(task_name, "{}:{} {}".format(*frame))
@@ -77,7 +80,11 @@ def _keep(runtime, record, boot=None, uptime_s=None):
         record["up"] = runtime.board.uptime_s() if uptime_s is None else uptime_s
         if boot is None and runtime.clock.synced():
             record["at"] = runtime.clock.now()
-        files.replace(_PATH, json.dumps(record).encode())
+        data = json.dumps(record).encode()
+        while len(data) > _LONGEST and record["log"]:
+            record["log"].pop(0)
+            data = json.dumps(record).encode()
+        files.replace(_PATH, data)
     except AgentError as e:
         runtime.log.error("crash", e.code)
 

@@ -89,8 +89,7 @@ async def _sent(session, document, heart):
         if heart.owes:
             from agent.monitor import backlog
 
-            await backlog.send(session)
-            heart.owes = False
+            await backlog.send(session, heart)
             heart.stride = 1
         await session.publish(_TOPIC, document)
     except LinkError:

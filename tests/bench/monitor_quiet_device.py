@@ -148,6 +148,7 @@ SETTINGS = {
 def make(board):
     runtime = Runtime()
     quiet = Quiet()
+    quiet.log = quiet
     runtime.board = board
     runtime.log = runtime.session = runtime.wifi = runtime.events = runtime.clock = quiet
     runtime.settings = SETTINGS

@@ -60,11 +60,11 @@ async def test_a_short_absence_is_kept_whole():
     fresh()
     assert absence(7).owes
     session = FakeSession()
-    await backlog.send(session)
+    await backlog.send(session, Heart())
     assert [sent["up"] // 60 for sent in session.sent] == [1, 2, 3, 4, 5, 6, 7]
     assert all([sent["late"] is True and "link" not in sent for sent in session.sent])
     assert files.read(PATH) is None
-    await backlog.send(session)
+    await backlog.send(session, Heart())
     assert len(session.sent) == 7
 
 
@@ -82,7 +82,7 @@ async def test_a_year_away_stays_bounded_and_in_sight():
     assert len(files.read(PATH)) < 48 * 200
     assert heart.stride > 10_000
     session = FakeSession()
-    await backlog.send(session)
+    await backlog.send(session, Heart())
     ups = [sent["up"] for sent in session.sent]
     assert 24 <= len(ups) <= 48 and ups == sorted(ups)
     assert ups[0] < 30 * 86400 and ups[-1] > 330 * 86400
@@ -93,9 +93,9 @@ async def test_a_link_that_breaks_loses_nothing():
     fresh()
     absence(7)
     first = FakeSession(lost_after=3)
-    await raises_async(LinkError, backlog.send(first))
+    await raises_async(LinkError, backlog.send(first, Heart()))
     second = FakeSession()
-    await backlog.send(second)
+    await backlog.send(second, Heart())
     assert len(second.sent) == 7 and second.sent[:3] == first.sent
 
 
@@ -105,7 +105,7 @@ async def test_a_line_that_the_power_cut_is_passed_over():
     with open(PATH, "ab") as file:
         file.write(b'{"boot": 3, "up"')
     session = FakeSession()
-    await backlog.send(session)
+    await backlog.send(session, Heart())
     assert len(session.sent) == 8
 
 

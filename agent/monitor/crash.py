@@ -122,8 +122,15 @@ def _secrets(settings):
         if isinstance(value, (list, tuple)):
             waiting.extend(value)
         elif isinstance(value, str) and len(value) >= _SHORTEST:
-            found.append(value)
-    return found
+            # As it is, and as it stands in a list, a dict, bytes or JSON.
+            found += [
+                value,
+                repr(value)[1:-1],
+                repr(value.encode())[2:-1],
+                json.dumps(value)[1:-1],
+            ]
+    # A longer one first: it may begin with a shorter one.
+    return sorted(found, key=len, reverse=True)
 
 
 def _struck(text, secrets):

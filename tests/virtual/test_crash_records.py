@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from test_application import app
+from test_settings import wish
 
 from fleetling.demo.virtual import VirtualFleet
 
@@ -76,3 +77,26 @@ def test_one_that_is_noted_while_others_are_sent_is_sent_too(fleet: VirtualFleet
     with fleet.board(app=files, files={"fl/health": lines}) as board:
         board.boot(200)
         assert fleet.documents("up/crash"), board.console
+
+
+SECRET = "o\\\"'pen\\é7"
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["{'password': secret}", "('no', secret)", "secret.encode()", "'%r' % secret", "secret"],
+)
+def test_a_secret_is_struck_out_however_it_is_quoted(fleet: VirtualFleet, what: str) -> None:
+    files = app(f"secret = agent.config['token']\nraise ValueError({what})")
+    files["settings.json"] = json.dumps(
+        {
+            "token": {"type": "str", "default": "", "secret": True},
+            "user": {"type": "str", "default": "", "secret": True},
+        }
+    ).encode()
+    with fleet.board(app=files) as board:
+        board.boot(2)
+        wish(fleet, 1, {"app.token": SECRET, "app.user": SECRET[:5]})
+        board.run(60)
+        texts = [document["text"] for document in fleet.documents("up/crash")]
+        assert texts and "***" in texts[-1] and "pen" not in texts[-1] and "7" not in texts[-1]

@@ -12,8 +12,8 @@ _SETTLE_S = 0.3  # for the broker's last acknowledgements to leave the socket
 
 
 async def leave(session, supervisor, why, detail):
-    """Resets the board, with this recorded intent."""
-    if session.connected():
+    """Resets the board, with this recorded intent; `session` is None without an identity."""
+    if session and session.connected():
         try:
             await session.publish("online", {"online": False}, 1, True)
             await session.disconnect()

@@ -10,6 +10,7 @@ alone.
 
 from micropython import const
 
+from agent.errors import AgentError
 from agent.leave import leave
 
 _LEAST_S = const(600)
@@ -61,6 +62,9 @@ class SafeMode:
         record.bad = bad
         if not bad:
             record.safe = 0
-        runtime.state.set_int("guard", 0)
         record.write()
+        try:
+            runtime.state.set_int("guard", 0)
+        except AgentError as e:  # what boot.py goes by after a loss of power alone
+            runtime.log.error("safe-mode", e.code)
         await leave(runtime.session, self._supervisor, why, detail)

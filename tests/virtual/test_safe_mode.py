@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Safe mode on boards that lack something: it is left all the same."""
+
+from __future__ import annotations
+
+import pytest
+from test_application import app, crash_loop
+from test_update_storage import refuse
+
+from fleetling.demo.virtual import START, VirtualFleet
+from fleetling.image.flash import build_flash, first_files
+from fleetling.simboard.chip import stock
+from fleetling.simboard.inprocess import Board
+
+
+@pytest.fixture
+def fleet() -> VirtualFleet:
+    return VirtualFleet()
+
+
+def unprovisioned(fleet: VirtualFleet, files: dict[str, bytes]) -> Board:
+    image = build_flash(
+        firmware=stock.build_app(),
+        nvs=b"\xff" * 0x4000,
+        files=first_files("1", files, compiled=False),
+    )
+    return Board(image, net=fleet.net, air=fleet.air)
+
+
+def test_a_board_without_identity_leaves_it_after_the_delay(fleet: VirtualFleet) -> None:
+    with unprovisioned(fleet, app("raise ValueError('no')")) as board:
+        board.run(120)
+        assert "safe-mode: the application is not started" in board.console
+        tried = board.console.count("ValueError: no")
+        board.run(700)
+        assert board.console.count("ValueError: no") > tried, board.console
+
+
+@pytest.mark.parametrize("way", ["command", "delay"])
+def test_a_board_whose_nvs_refuse_leaves_it(fleet: VirtualFleet, way: str) -> None:
+    with crash_loop(fleet) as board:
+        refuse(board, "nvs")
+        lives = board.lives
+        if way == "command":
+            fleet.command("dev", "resume", START + 100_000)
+        board.run(60 if way == "command" else 700)
+        assert board.lives > lives, board.console
+        assert board.console.count("ValueError: too slow") > 4

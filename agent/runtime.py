@@ -16,7 +16,7 @@ _WATCHDOG_S = const(60)
 class Runtime:
     """Attributes: board, log, state, supervisor, clock, events, settings; slot, the folder that
     runs, "" for none; alone, the order that this life is for (`update.alone`), or None. keyring,
-    wifi, session, heartbeat and update are None where the board has no identity, and
+    wifi, session and update are None where the board has no identity, and
     `identity_error` says why; events, session, heartbeat and update also in a life for an update.
     """
 

@@ -33,6 +33,7 @@ def build(runtime):
     log = runtime.log
     factory = stored.source(open_nvs(runtime.board, "fl_factory"), log)
     runtime.events = Events(log, runtime.clock)
+    runtime.heartbeat = Heartbeat(runtime)  # an application counts in it, with an identity or not
     slot = runtime.slot
     try:
         runtime.settings = _settings(runtime, factory, slot)
@@ -91,8 +92,7 @@ def _wire_link(runtime, slot):
     config.wire(session)
     follow.begin(runtime)
     runtime.update = Update(runtime)
-    heartbeat = runtime.heartbeat = Heartbeat(runtime)
     supervisor.task("link", session.run, _LINK_DEADLINE_S)
-    supervisor.task("health", heartbeat.run)
+    supervisor.task("health", runtime.heartbeat.run)
     supervisor.task("identity", keyring.run)
     runtime.update.wire(session)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Safe mode on boards that lack something: it is left all the same."""
+"""Boards that lack something: the application runs, and safe mode is left, all the same."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def unprovisioned(fleet: VirtualFleet, files: dict[str, bytes]) -> Board:
         files=first_files("1", files, compiled=False),
     )
     return Board(image, net=fleet.net, air=fleet.air)
+
+
+def test_an_application_counts_on_a_board_without_identity(fleet: VirtualFleet) -> None:
+    files = app(
+        "agent.count('rounds')\nagent.gauge('speed', 3)\nprint('counted')\n"
+        "while True:\n    await task.sleep(1)\n"
+    )
+    with unprovisioned(fleet, files) as board:
+        assert board.boot(200).reason == "time"
+        assert board.console.count("counted") == 1, board.console
 
 
 def test_a_board_without_identity_leaves_it_after_the_delay(fleet: VirtualFleet) -> None:

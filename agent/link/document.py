@@ -3,7 +3,7 @@
 
 The interpreter's own reader takes memory for each level that a document opens: 4 KB of brackets
 are enough to exhaust a heap. So the depth is looked at first. And up to 1.25 it takes a document
-that ends early for a whole one.
+that ends early for a whole one. It takes numbers and null for names, too.
 """
 
 import json
@@ -22,6 +22,7 @@ def parse(data, code):
     try:
         _check_depth(data)
         document = json.loads(data)
+        _check_names(document)
     except ValueError:
         raise Refused(code)
     if not isinstance(document, dict):
@@ -47,3 +48,14 @@ def _check_depth(data):
             depth -= 1
     if depth or in_string:
         raise ValueError()
+
+
+def _check_names(value):
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                raise ValueError()
+            _check_names(value[name])
+    elif isinstance(value, list):
+        for item in value:
+            _check_names(item)

@@ -18,6 +18,11 @@ def test_what_is_no_object_is_refused():
         assert refused(data), data
 
 
+def test_a_name_is_text():
+    for data in (b"{1:2}", b'{"a":{null:1}}', b'{"a":[{"b":{1.5:1}}]}', b"{[]:1}"):
+        assert refused(data), data
+
+
 class Lenient:
     """As MicroPython before 1.26, which takes what ends early for a whole document."""
 

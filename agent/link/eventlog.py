@@ -4,6 +4,7 @@ the session's next look."""
 
 import json
 
+from agent.errors import AgentError
 from agent.storage import files
 
 
@@ -11,7 +12,10 @@ def read(path):
     """(the newest number, the events that wait, whether the last line has no end)."""
     last = 0
     waiting = []
-    data = files.read(path)
+    try:
+        data = files.read(path)
+    except AgentError:
+        return last, waiting, True  # a board that is there without them can be helped
     if data is None:
         return last, waiting, False
     for line in data.split(b"\n"):

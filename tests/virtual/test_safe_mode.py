@@ -56,3 +56,10 @@ def test_a_board_whose_nvs_refuse_leaves_it(fleet: VirtualFleet, way: str) -> No
         board.run(60 if way == "command" else 700)
         assert board.lives > lives, board.console
         assert board.console.count("ValueError: too slow") > 4
+
+
+def test_a_file_of_events_that_cannot_be_read_keeps_no_board_away(fleet: VirtualFleet) -> None:
+    with fleet.board(files={"fl/events/folder": b""}) as board:
+        assert board.boot(100).reason == "time", board.console
+        assert [e["code"] for e in fleet.documents("up/event")] == ["boot"]
+        assert fleet.documents("up/health")

@@ -83,6 +83,8 @@ class Runtime:
 
     def crashed(self, name, e):
         """Notes that a task has raised."""
+        if name == "app" and self.settings:
+            self.settings.forget()  # before its next start, which listens anew
         from agent.monitor import crash
 
         try:

@@ -26,9 +26,13 @@ class Settings:
     def get(self, name, default=None):
         return self.values.get(name, self.base.get(name, default))
 
-    def on_change(self, names, call):
-        """`call()` runs after each change that touches one of `names`."""
-        self._listeners.append((names, call))
+    def on_change(self, names, call, own=False):
+        """`call()` runs after a change to one of `names`; `own`: it is the application's."""
+        self._listeners.append((names, call, own))
+
+    def forget(self):
+        """The application has ended: nothing of it is called, or kept, any more."""
+        self._listeners = [each for each in self._listeners if not each[2]]
 
     def overdue(self, uptime_s):
         """Whether a trial has to be undone now."""
@@ -38,7 +42,7 @@ class Settings:
         """From now on `values` are what is set; tells whom it concerns."""
         before, self.values = self.values, values
         changed = [n for n in self.base if before.get(n, self.base[n]) != self[n]]
-        for names, call in self._listeners:
+        for names, call, _ in self._listeners:
             if not any([name in names for name in changed]):
                 continue
             try:
@@ -62,4 +66,4 @@ class OfApplication:
 
     def on_change(self, names, call):
         """`call()` runs after each change that touches one of `names`."""
-        self._settings.on_change([self._full(name) for name in names], call)
+        self._settings.on_change([self._full(name) for name in names], call, True)

@@ -323,3 +323,18 @@ def test_an_application_that_resets_the_board_for_ever_is_stopped(fleet: Virtual
         board.run(60)
         assert in_safe_mode(fleet) and board.lives == 4
         assert events(fleet, "boot")[1]["why"] == "panic"
+
+
+def test_what_it_has_left_behind_is_gone_when_it_starts_again(fleet: VirtualFleet) -> None:
+    files = app(
+        "heard = bytearray(1000)\n"
+        "agent.config.on_change(['rate'], lambda: print('heard by', task.restarts, len(heard)))\n"
+        "await task.sleep(10 if task.restarts < 2 else 10_000)\n"
+        "raise ValueError('again')\n"
+    )
+    files["settings.json"] = json.dumps({"rate": {"type": "int", "default": 1}}).encode()
+    with fleet.board(app=files) as board:
+        board.boot(60)
+        wish(fleet, 1, {"app.rate": 9})
+        board.resume(10)
+        assert board.console.count("heard by") == 1, board.console

@@ -42,4 +42,11 @@ def _end_others(tasks):
     for task in list(tasks.values()):
         if task.of_application:
             del tasks[task.name]
+            # Its own end, a return or what it raises, must not be that of the next of its name.
+            task.name += " (ended)"
+            task.run = _nothing
             task.kept.cancel()
+
+
+async def _nothing(task):
+    pass

@@ -338,3 +338,33 @@ def test_what_it_has_left_behind_is_gone_when_it_starts_again(fleet: VirtualFlee
         wish(fleet, 1, {"app.rate": 9})
         board.resume(10)
         assert board.console.count("heard by") == 1, board.console
+
+
+ENDINGS = {
+    "returns": "    except BaseException:\n        return\n",
+    "raises": "    finally:\n        raise OSError(5)\n",
+    "cannot": "    except ValueError:\n        pass\n",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_a_task_of_it_however_it_ends_takes_no_other_with_it(
+    fleet: VirtualFleet, ending: str
+) -> None:
+    second = (
+        "async def second(task):\n"
+        "    try:\n"
+        "        while True:\n"
+        "            agent.count('seconds')\n"
+        "            await task.sleep(1)\n" + ending
+    )
+    files = app(
+        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
+        second,
+    )
+    with fleet.board(app=files) as board:
+        board.boot(196)
+        beats = fleet.documents("up/health")
+        assert "second" in beats[-1]["tasks"], board.console
+        counted = beats[-1]["counts"]["seconds"] - beats[-2]["counts"]["seconds"]
+        assert 58 <= counted <= 62, (counted, board.console)  # one of them runs

@@ -2,6 +2,8 @@
 """Carries out one command message, and has the commands that every board knows. Loaded when one
 comes."""
 
+import json
+
 from micropython import const
 
 from agent.errors import AgentError, Refused
@@ -9,7 +11,7 @@ from agent.leave import leave
 from agent.link import document
 
 _REMEMBERED = const(16)
-_LONGEST_ID = const(48)
+_LONGEST_ID = const(48)  # bytes
 
 
 def parse(payload, now):
@@ -22,7 +24,9 @@ def parse(payload, now):
         expires = message.get("expires")
     except KeyError:
         raise Refused("command-malformed")
-    if not (isinstance(command_id, str) and 0 < len(command_id) <= _LONGEST_ID):
+    # As JSON it is remembered across a reset.
+    size = len(json.dumps(command_id).encode()) - 2
+    if not (isinstance(command_id, str) and 0 < size <= _LONGEST_ID):
         raise Refused("command-malformed", "id")
     if not (isinstance(name, str) and isinstance(args, dict)):
         raise Refused("command-malformed", "name or args")

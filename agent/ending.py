@@ -5,8 +5,9 @@ import json
 
 from micropython import const
 
-from agent.storage.records import Record
+from agent.storage.records import OVERHEAD, Record
 
+_ROOM = const(128)  # nvsmap
 _UNWANTED = const(("starved", "crash"))
 
 
@@ -15,5 +16,10 @@ def record(supervisor, why, detail):
     supervisor.log.warning("supervisor", "reset: {} {}".format(why, detail))
     if why not in _UNWANTED:
         supervisor.good()
-    intent = {"why": why, "detail": detail, "boot": supervisor.boot["count"]}
-    Record(supervisor.state, "intent").save(json.dumps(intent).encode())
+    while True:
+        intent = {"why": why, "detail": detail, "boot": supervisor.boot["count"]}
+        data = json.dumps(intent).encode()
+        if len(data) + OVERHEAD <= _ROOM or not detail:
+            break
+        detail = detail[:-1]  # an application's task may have any name
+    Record(supervisor.state, "intent").save(data)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,16 @@ def test_the_next_network_is_joined_when_the_first_is_not_there(fleet: VirtualFl
     with fleet.board(fleet.provision(wifi=[("nowhere", ""), ("works", "open sesame")])) as board:
         board.boot(60)
         assert fleet.documents("/online") == [{"online": True, "boot": 1}]
+
+
+@pytest.mark.parametrize("number", ['"' * 48, "ü" * 48, "\x01" * 48])
+def test_a_command_to_reboot_that_is_retained_is_carried_out_once_at_most(
+    fleet: VirtualFleet, number: str
+) -> None:
+    message = {"id": number, "name": "reboot"}
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        payload = json.dumps(message, ensure_ascii=False).encode()
+        fleet.broker.publish(f"{BASE}dev/down/command", payload, retain=True)
+        board.run(200)
+        assert board.lives <= 2, board.console

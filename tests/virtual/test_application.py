@@ -368,3 +368,15 @@ def test_a_task_of_it_however_it_ends_takes_no_other_with_it(
         assert "second" in beats[-1]["tasks"], board.console
         counted = beats[-1]["counts"]["seconds"] - beats[-2]["counts"]["seconds"]
         assert 58 <= counted <= 62, (counted, board.console)  # one of them runs
+
+
+@pytest.mark.parametrize("name", ["n" * 200, "Füllstandsüberwachung" * 4, '"' * 60])
+def test_one_that_hangs_is_named_however_long_its_name_is(fleet: VirtualFleet, name: str) -> None:
+    hang = "async def hang(task):\n    import asyncio\n    await asyncio.sleep(10_000)\n"
+    with fleet.board(
+        app=app(f"agent.task({name!r}, hang)\nawait task.sleep(9000)", hang)
+    ) as board:
+        board.run(100)
+        ends = [e for e in events(fleet, "boot") if e["boot"] > 1]
+        assert ends and ends[0]["why"] == "starved", (ends, board.console)
+        assert name.startswith(ends[0]["task"]) and len(ends[0]["task"]) >= 20

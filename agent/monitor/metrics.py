@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The application's own figures: counters, which only grow within a boot, and gauges, which say
-how something is. Loaded when it has the first."""
+how something is. What is no number, or none that JSON knows, is not shown: a sensor that fails may
+well give NaN. Loaded when it has the first."""
 
 from micropython import const
 
@@ -16,13 +17,21 @@ class Metrics:
 
     def count(self, name, more=1):
         self._admit(name)
-        self.counts[name] = self.counts.get(name, 0) + more
+        if _finite(more):
+            self.counts[name] = self.counts.get(name, 0) + more
 
     def gauge(self, name, value):
         self._admit(name)
-        self.gauges[name] = value
+        if _finite(value):
+            self.gauges[name] = value
+        else:
+            self.gauges.pop(name, None)
 
     def _admit(self, name):
         if name not in self.counts and name not in self.gauges:
             if len(self.counts) + len(self.gauges) >= _NAMES or len(name) > _NAMES:
                 raise Refused("metric-names", name)
+
+
+def _finite(value):
+    return isinstance(value, (int, float)) and value - value == 0

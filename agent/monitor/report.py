@@ -184,11 +184,9 @@ class Nominal:
                     self._leak(number, mean << 4, span_s)
 
     def _limit(self, number, value, limit, more):
-        if not limit:
-            return
         margin = max(abs(limit) // 10, 1)
-        beyond = value > limit if more else value < limit
-        within = value < limit - margin if more else value > limit + margin
+        beyond = limit and (value > limit if more else value < limit)
+        within = not limit or (value < limit - margin if more else value > limit + margin)
         self._turn(number, 0, beyond, within, value, limit)
 
     def _learn(self, number, value, more, floor):

@@ -69,6 +69,17 @@ def test_a_limit_of_zero_is_none():
     assert not board.alerts
 
 
+def test_an_alert_is_cleared_where_its_limit_is_taken_away():
+    board = Watched()
+    for _ in range(3):
+        board.beat(heap=1, temperature_c=200, lag_ms=50000, storage=0)
+    assert len(board.alerts) == 4
+    board.limits = dict([(name, 0) for name in LIMITS])
+    for _ in range(6):
+        board.beat(heap=1, temperature_c=200, lag_ms=50000, storage=0)
+    assert len(board.alerts) == 8 and not any([raised for _, _, _, raised in board.alerts[4:]])
+
+
 def test_a_quiet_week_raises_nothing():
     board = Watched()
     board.quiet(7 * 24 * HOUR)

@@ -186,8 +186,12 @@ class Board:
         return self._namespaces[name]
 
     def storage(self):
-        """Bytes: size and free of the file system."""
-        s = os.statvfs("/")
+        """Bytes: size and free of the file system; none of either where it cannot say. It follows
+        the blocks of all files for that, and where one is spoilt it takes nothing either."""
+        try:
+            s = os.statvfs("/")
+        except OSError:
+            return {"size": 0, "free": 0}
         return {"size": s[0] * s[2], "free": s[0] * s[3]}
 
     # --- watchdog and reset

@@ -27,7 +27,7 @@ class Events:
         self._clock = clock
         self._path = path
         self.on_add = None  # called after each event
-        self._stale = False  # the file holds events that have arrived
+        self._stale = 0  # how many events that the file holds have arrived
         from agent.link import eventlog
 
         self._last, self._waiting, self._torn = eventlog.read(path)
@@ -36,7 +36,7 @@ class Events:
     def _trim(self):
         if len(self._waiting) > LIMIT:
             self._waiting = self._waiting[-LIMIT:]
-            self._stale = True
+            self._stale += 1
 
     def add(self, code, **detail):
         """Takes an event. `detail` holds figures and codes, never secrets."""
@@ -46,7 +46,7 @@ class Events:
             event["at"] = self._clock.now()
         event.update(detail)
         self._waiting.append(event)
-        full = len(self._waiting) > LIMIT
+        full = len(self._waiting) > LIMIT or self._stale > LIMIT
         self._trim()
         self._write(None if full or self._torn else event)
         if self.on_add:
@@ -61,7 +61,8 @@ class Events:
                 eventlog.append(self._path, event)
             else:
                 eventlog.rewrite(self._path, self._last, self._waiting)
-                self._stale = self._torn = False
+                self._stale = 0
+                self._torn = False
         except AgentError as e:
             # Without a file system the event can still go out in this life.
             self._log.error("events", e.code)
@@ -77,7 +78,7 @@ class Events:
             # More may have come, and the oldest may have gone, while this one was under way.
             if self._waiting and self._waiting[0] is event:
                 self._waiting.pop(0)
-            self._stale = True
+            self._stale += 1
         if self._stale:
-            self._stale = False  # once: where flash does not take it, the next event tries again
+            self._stale = 0  # once: where flash does not take it, the next event tries again
             self._write(None)

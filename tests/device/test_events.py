@@ -153,3 +153,17 @@ async def test_what_goes_while_another_is_under_way_takes_no_other_with_it():
 
     await events.flush(publish)
     assert broker.numbers() == list(range(1, LIMIT + 2))
+
+
+async def test_a_link_that_breaks_after_each_event_leaves_the_file_bounded():
+    events = fresh()
+    for number in range(5):
+        events.add("n", n=number)
+    for number in range(5, 500):
+        await raises_async(LinkError, events.flush(Broker(good=1).publish))
+        events.add("n", n=number)
+    assert events.waiting() == 5
+    assert len(files.read(PATH).split(b"\n")) < 3 * LIMIT
+    broker = Broker()
+    await make().flush(broker.publish)
+    assert broker.numbers()[-5:] == [496, 497, 498, 499, 500]

@@ -9,6 +9,7 @@ or by any reset.
 from micropython import const
 
 from agent import ondemand
+from agent.errors import LinkError
 
 _LOOK_S = const(5)  # at the trial's deadline
 
@@ -40,17 +41,24 @@ class Config:
             release()
 
     async def _desired(self, payload):
+        before = self.settings.trial
         report = self._do("desired", payload)
         if self.settings.trial and "trial" not in self._supervisor.tasks:
             self._supervisor.task("trial", self._watch)
         if report is not None:
             await self._session.publish("up/reported", report, 1, True)
+        if self.settings.trial not in (None, before):
+            self._end()
+
+    def _end(self):
+        self._session.end(LinkError("settings-changed"))
 
     async def _watch(self, task):
         """Undoes a trial at its deadline."""
         while self.settings.trial:
             if self.settings.overdue(self.board.uptime_s()):
                 self._do("undo")
+                self._end()  # whatever is in force is said on the next connection
             await task.sleep(_LOOK_S)
 
 

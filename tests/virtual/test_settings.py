@@ -11,6 +11,7 @@ import pytest
 from fleetling import device
 from fleetling.demo.virtual import BASE, VirtualFleet
 from fleetling.simboard.inprocess import Board
+from fleetling.simboard.inprocess.broker import Message
 
 BOOT_S = 20
 GOOD = ["other", "another password"]
@@ -296,3 +297,42 @@ def test_settings_of_another_release_are_kept_for_its_return(fleet: VirtualFleet
         board.power_cycle()
         board.boot(BOOT_S)
         assert reported(fleet)["config"]["app.rate"] == 2.5 and not reported(fleet)["keys"]
+
+
+RISKY = {"mode": {"type": "str", "default": "a", "risky": True}}
+
+
+def test_a_risky_setting_of_an_application_is_confirmed_by_a_connection_of_its_own(
+    fleet: VirtualFleet,
+) -> None:
+    with fleet.board(app={"settings.json": json.dumps(RISKY).encode()}) as board:
+        board.boot(BOOT_S)
+        wish(fleet, 1, {"app.mode": "b", "trial_s": 60})
+        board.resume(30)
+        said = reported(fleet)
+        assert not said["trial"] and said["config"]["app.mode"] == "b", board.console
+        board.power_cycle()
+        board.boot(100)
+        said = reported(fleet)
+        assert not said["reverted"] and said["config"]["app.mode"] == "b"
+
+
+def test_one_that_cuts_the_board_off_is_undone_and_that_is_said(fleet: VirtualFleet) -> None:
+    with fleet.board(app={"settings.json": json.dumps(RISKY).encode()}) as board:
+        board.boot(BOOT_S)
+
+        def cut(message: Message) -> None:
+            if message.topic.endswith("up/reported"):
+                fleet.host.black_hole = True
+
+        cuts = fleet.broker.listeners
+        cuts.append(cut)
+        wish(fleet, 1, {"app.mode": "b", "trial_s": 60})
+        board.resume(100)
+        cuts.pop()
+        fleet.host.black_hole = False
+        board.resume(100)
+        said = reported(fleet)
+        assert said["reverted"] and not said["trial"] and "app.mode" not in said["config"], (
+            board.console + str(said)
+        )

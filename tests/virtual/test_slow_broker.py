@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from fleetling.demo.virtual import BASE, START, VirtualFleet
+from fleetling.simboard.inprocess.broker import Message
 
 
 @pytest.fixture
@@ -15,12 +17,12 @@ def fleet() -> VirtualFleet:
     return VirtualFleet()
 
 
-def lines(documents: list[dict[str, object]]) -> bytes:
+def lines(documents: list[dict[str, Any]]) -> bytes:
     return b"".join([json.dumps(document).encode() + b"\n" for document in documents])
 
 
 def test_what_a_long_absence_left_takes_longer_than_a_deadline(fleet: VirtualFleet) -> None:
-    kept = [{"boot": 1, "up": n, "late": True} for n in range(40)]
+    kept: list[dict[str, Any]] = [{"boot": 1, "up": n, "late": True} for n in range(40)]
     fleet.host.latency = 0.5
     with fleet.board(files={"fl/health": lines(kept)}) as board:
         assert board.boot(200).reason == "time", board.console
@@ -29,7 +31,7 @@ def test_what_a_long_absence_left_takes_longer_than_a_deadline(fleet: VirtualFle
 
 
 def test_so_do_events(fleet: VirtualFleet) -> None:
-    kept = [{"seq": n, "up": n, "code": "crash"} for n in range(1, 60)]
+    kept: list[dict[str, Any]] = [{"seq": n, "up": n, "code": "crash"} for n in range(1, 60)]
     fleet.host.latency = 0.5
     with fleet.board(files={"fl/events": lines(kept)}) as board:
         assert board.boot(200).reason == "time", board.console
@@ -37,7 +39,10 @@ def test_so_do_events(fleet: VirtualFleet) -> None:
 
 
 def test_so_does_the_greeting(fleet: VirtualFleet) -> None:
-    fleet.broker.listeners.append(lambda message: setattr(fleet.host, "latency", 8))
+    def slow(message: Message) -> None:
+        fleet.host.latency = 8
+
+    fleet.broker.listeners.append(slow)
     with fleet.board() as board:
         assert board.boot(400).reason == "time", board.console
         assert fleet.documents("up/health"), board.console

@@ -20,6 +20,7 @@ _BUSY = ("link.arrivals", "link.eventlog", "storage.files")  # needed while some
 _LOOK_S = 7.5  # at the Wi-Fi and the keep-alive, twice a ping; whatever happens wakes it before
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
+_CLOCK_S = const(3600)  # from one look at the clock to the next
 _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
 
@@ -122,7 +123,7 @@ class Session:
             await self._serve(task)
 
     async def _serve(self, task):
-        began = joined = self.board.uptime_s()
+        began = joined = asked = self.board.uptime_s()
         looking = asyncio.create_task(self._look())
         try:
             while not self.ended:
@@ -131,6 +132,9 @@ class Session:
                     joined = self.board.uptime_s()
                 elif self.board.uptime_s() - joined > _NO_WIFI_S:
                     raise LinkError("wifi-lost")
+                if self.board.uptime_s() - asked > _CLOCK_S:
+                    asked = self.board.uptime_s()
+                    self._ask_time()
                 self.mqtt.keep_alive()
                 await self._deliver()
                 if self.connected():
@@ -144,6 +148,14 @@ class Session:
             self.leave()
         if self.board.uptime_s() - began > _STEADY_S:
             self.attempt = 0
+
+    def _ask_time(self):
+        """A connection may last for months, and the clock not have been told the time at all."""
+        from agent.link import sntp
+
+        sntp.sync(self.clock, self.log)
+        sntp = None
+        ondemand.release("link.sntp", "link.floor")
 
     def leave(self):
         """Nothing more goes out over this connection."""

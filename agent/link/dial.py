@@ -47,4 +47,7 @@ async def _dial(context, endpoint):
     except asyncio.TimeoutError:
         raise LinkError("tcp-timeout")
     except OSError as e:
-        raise LinkError("tcp-failed", str(e.args[0] if e.args else ""))
+        failure = tls.failure(e)
+        if failure.code != "tls-memory":  # for buffers, which are made first
+            failure = LinkError("tcp-failed", str(e.args[0] if e.args else ""))
+        raise failure

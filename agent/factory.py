@@ -27,6 +27,8 @@ _KEYS = (
 )
 _APP = ("a", "b")
 _IDENTITY = "/fl/identity"
+_FOLDER = 0x4000
+_AT_ONCE = 64
 
 
 def check(level):
@@ -55,8 +57,8 @@ def carry_out(board, log, state):
         board.wlan.active(False)
         _forget(board, state, number)
         state.set_int(KEY, -number)
-    except (AgentError, OSError) as e:
-        log.error("reset", "not done: {}".format(e.args[0]))
+    except (AgentError, OSError, MemoryError, RuntimeError) as e:  # folders may be deep, too
+        log.error("reset", "not done: {}".format((e.args or ("",))[0]))
 
 
 def _forget(board, state, number):
@@ -87,7 +89,7 @@ def _forget(board, state, number):
 
 def _remove_tree(path):
     try:
-        names = os.listdir(path)
+        found = _some(path)
     except OSError as e:
         if e.args[0] == 2:  # ENOENT
             return
@@ -95,9 +97,21 @@ def _remove_tree(path):
             raise
         os.remove(path)
         return
-    for name in names:
-        _remove_tree(path + "/" + name)
+    while found:
+        for name, is_folder in found:
+            (_remove_tree if is_folder else os.remove)(path + "/" + name)
+        found = _some(path)
     os.rmdir(path)
+
+
+def _some(path):
+    """The first names in a folder, and whether each is one. All of them may be more than the heap
+    holds: an application may have made thousands."""
+    found = []
+    for entry in os.ilistdir(path):
+        if len(found) < _AT_ONCE:
+            found.append((entry[0], entry[1] == _FOLDER))
+    return found
 
 
 def tell(events, state):

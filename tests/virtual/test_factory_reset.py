@@ -13,6 +13,7 @@ from test_settings import desire, reported
 from fleetling.demo.virtual import BASE, PASSWORD, SSID, START, VirtualFleet
 from fleetling.simboard.chip.flash import SKIP
 from fleetling.simboard.inprocess import Board
+from fleetling.simboard.inprocess.files import Volume
 
 BOOT_S = 30
 CANARY = "canary-1b77e"
@@ -370,3 +371,27 @@ def test_a_cut_before_the_order_is_written_changes_nothing(fleet: VirtualFleet) 
             board.run(20)
             forget_desired(fleet)
     assert outcomes == {"", "north"}
+
+
+def test_files_of_an_application_that_are_too_many_for_the_heap_are_removed(
+    fleet: VirtualFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Volume.listdir
+
+    def as_on_a_board(volume: Volume, name: Any = "") -> list[str]:
+        names = listed(volume, name)
+        if len(names) > 500:
+            raise MemoryError("memory allocation failed, allocating 32768 bytes")
+        return names
+
+    monkeypatch.setattr(Volume, "listdir", as_on_a_board)
+    many = {
+        f"data/log/{n:04d}/x" if n % 150 == 0 else f"data/log/{n:04d}": b"x" for n in range(600)
+    }
+    with fleet.board(files=many) as board:
+        board.boot(BOOT_S)
+        order(board, "app")
+        board.power_cycle()
+        board.run(100)
+        assert not any(name.startswith("data/") for name in board.files()), board.console
+        assert state(board, "reset") == 0 and online(fleet)

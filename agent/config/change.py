@@ -15,8 +15,8 @@ from agent.config.settings import Settings
 from agent.errors import AgentError, Refused
 from agent.link import document
 
-_VERSIONS = 10_000_000_000  # a version is below that, so that a mark has its largest size
-_EPOCH = 16
+VERSIONS = 10_000_000_000  # a version is below that, so that a mark has its largest size
+EPOCH = 16
 _NAMED = 24  # refused names that a report tells; the others are counted
 _LONGEST_NAME = 32
 # The way home: checked where it is read, and nothing takes its place here if it is unusual.
@@ -82,11 +82,11 @@ def _parse(payload):
     epoch, version, config = found.get("epoch"), found.get("version"), found.get("config")
     if (
         not isinstance(epoch, str)
-        or len(epoch) > _EPOCH
+        or len(epoch) > EPOCH
         or any([not " " <= c <= "~" or c in '"\\' for c in epoch])
         or not isinstance(version, int)
         or isinstance(version, bool)
-        or not 0 <= version < _VERSIONS
+        or not 0 <= version < VERSIONS
         or not isinstance(config, dict)
     ):
         raise Refused("settings-document")

@@ -54,11 +54,12 @@ def _refused(wing, payload, e):
         found = document.parse(payload, e.code)
     except Refused:
         found = {}
-    report["refused"] = {
-        "code": e.code,
-        "version": found.get("version"),
-        "epoch": found.get("epoch"),
-    }
+    version, epoch = found.get("version"), found.get("epoch")
+    if not isinstance(version, int) or not 0 <= version < change.VERSIONS:
+        version = None  # what may be anything may also be too long for a report
+    if not isinstance(epoch, str) or len(epoch) > change.EPOCH:
+        epoch = None
+    report["refused"] = {"code": e.code, "version": version, "epoch": epoch}
     return report
 
 

@@ -336,3 +336,20 @@ def test_one_that_cuts_the_board_off_is_undone_and_that_is_said(fleet: VirtualFl
         assert said["reverted"] and not said["trial"] and "app.mode" not in said["config"], (
             board.console + str(said)
         )
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["1e999", '"' + "v" * 3900 + '"', "9" * 3900, "[[[1]]]", '{"a":"' + "\\u0001" * 600 + '"}'],
+)
+def test_that_a_document_is_refused_is_said_whatever_it_calls_itself(
+    fleet: VirtualFleet, version: str
+) -> None:
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        payload = f'{{"version":{version},"epoch":"e","config":{{}}}}'.encode()
+        fleet.broker.publish(f"{BASE}dev/down/desired", payload)
+        board.resume(5)
+        (said,) = [m.payload for m in fleet.seen if b'"refused"' in m.payload]
+        refused = json.loads(said, parse_constant=pytest.fail)["refused"]
+        assert refused == {"code": "settings-document", "version": None, "epoch": "e"}

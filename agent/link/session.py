@@ -20,7 +20,8 @@ _BUSY = ("link.arrivals", "link.eventlog", "storage.files")  # needed while some
 _LOOK_S = 7.5  # at the Wi-Fi and the keep-alive, twice a ping; whatever happens wakes it before
 _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections often outlive that
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
-_CLOCK_S = const(3600)  # from one look at the clock to the next
+_CLOCK_S = const(3600)  # from one look at the clock to the next; without an answer twice as
+_RARELY_S = const(86400)  # long each time, up to this: each may hold up the loop for seconds
 _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
 
@@ -124,6 +125,7 @@ class Session:
 
     async def _serve(self, task):
         began = joined = asked = self.board.uptime_s()
+        again_s = _CLOCK_S
         looking = asyncio.create_task(self._look())
         try:
             while not self.ended:
@@ -132,9 +134,9 @@ class Session:
                     joined = self.board.uptime_s()
                 elif self.board.uptime_s() - joined > _NO_WIFI_S:
                     raise LinkError("wifi-lost")
-                if self.board.uptime_s() - asked > _CLOCK_S:
+                if self.board.uptime_s() - asked > again_s:
                     asked = self.board.uptime_s()
-                    self._ask_time()
+                    again_s = _CLOCK_S if self._ask_time() else min(2 * again_s, _RARELY_S)
                 self.mqtt.keep_alive()
                 await self._deliver()
                 if self.connected():
@@ -153,9 +155,10 @@ class Session:
         """A connection may last for months, and the clock not have been told the time at all."""
         from agent.link import sntp
 
-        sntp.sync(self.clock, self.log)
+        known = sntp.sync(self.clock, self.log)
         sntp = None
         ondemand.release("link.sntp", "link.floor")
+        return known
 
     def leave(self):
         """Nothing more goes out over this connection."""

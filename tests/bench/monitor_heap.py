@@ -127,8 +127,9 @@ def _steps() -> list[Step]:
         Step(SUPERVISION, "four tasks", "quiet.add_tasks(runtime.supervisor)"),
         Step("", "", "quiet.step(runtime.supervisor)"),
         Step(MONITOR, "what a heartbeat finds", "quiet.monitor(runtime)"),
+        Step("", "", "quiet.has_not_crashed()"),
         Step(MONITOR, "a first heartbeat, kept for later", "quiet.away(runtime)"),
-        Step(MONITOR, "a second one, which sends both", "quiet.minute(runtime)"),
+        Step(MONITOR, "a second one, which sends both", "quiet.sends_both(runtime)"),
         *[Step(MONITOR, f"{HOURS} hours of them more", "quiet.hour(runtime)")] * HOURS,
         Step(BESIDES, "a first crash record", "\n".join(crash)),
     ]

@@ -120,6 +120,16 @@ def test_a_wrong_rule_says_where(text: str, at: int, words: str) -> None:
         Rule(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["\u0661", "v\u0661.2", "1" * 5000, "v" + "1" * 5000, "", "\ud800"]
+)
+def test_any_text_that_a_board_gives_for_a_version_can_be_compared(text: str) -> None:
+    # The hub's thread that compares them would end, and with it settings of all boards.
+    assert Rule("agent>=99").matches({"agent": (text,)}) is ("1" * 99 in text)
+    with pytest.raises(FleetlingError, match="no version"):
+        Rule("agent>=" + "1" * 5000)
+
+
 def test_a_rule_without_terms() -> None:
     with pytest.raises(FleetlingError, match="without a term"):
         Rule("  ")

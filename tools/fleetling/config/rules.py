@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -30,6 +31,7 @@ ORDER: dict[str, Callable[[Version, Version], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+LONGEST = 200  # characters of a version
 NAME = re.compile(r"[^\s=!<>\"]*")
 COMPARISON = re.compile(r"!=|<=|>=|=|<|>")
 TEXT = re.compile(r'"([^"]*)"|([^\s"]+)')
@@ -54,12 +56,13 @@ class Term:
 
 
 def _version(text: str) -> Version | None:
-    """A version at the start of a text: "1.29.0-preview on 2026-01-01", "v1.24.1"."""
-    try:
+    """A version at the start of a text: "1.29.0-preview on 2026-01-01", "v1.24.1"; None of any
+    other text, for it is a board's."""
+    text = text[:LONGEST]  # int() refuses thousands of digits
+    with suppress(InvalidVersion):
         return Version(text.split(" ")[0])
-    except InvalidVersion:
-        numbers = re.match(r"v?(\d+(?:\.\d+)*)", text)
-        return Version(numbers[1]) if numbers else None
+    numbers = re.match(r"v?([0-9]+(?:\.[0-9]+)*)", text)
+    return Version(numbers[1]) if numbers else None
 
 
 class Rule:
@@ -106,7 +109,7 @@ def _terms(text: str) -> list[Term]:
                 raise _wrong(text, name.end(), f"only {', '.join(VERSIONS)} have an order")
             try:
                 [Version(one) for one in wanted]
-            except InvalidVersion:
+            except ValueError:  # or thousands of digits
                 raise _wrong(text, comparison.end(), "this is no version") from None
             if len(wanted) != 1:
                 raise _wrong(text, comparison.end(), "one version is enough")

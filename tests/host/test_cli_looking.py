@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from test_cli import INIT, run
 
+from fleetling.cli.status import _lines
+from fleetling.fleet.state import Device
 from fleetling.hub.records import Message, Records
 from fleetling.registry import Store
 
@@ -59,6 +61,24 @@ def test_status_shows_figures_alerts_and_what_is_missing(fleet: Path) -> None:
     assert "ALERT" in done.stdout and "heap leak" in done.stdout
     found = json.loads(run("status", "kitchen", "--json", cwd=fleet).stdout)
     assert found["state"] == "unknown" and found["alerts"][0]["metric"] == "heap"
+
+
+def test_what_a_board_says_that_makes_no_sense_hides_nothing_else(fleet: Path) -> None:
+    store = Store(f"sqlite:///{fleet}/hub.db")
+    store.expect(["odd"])
+    records = Records(store)
+    records.add([Message("odd", "event", NOW - 9, {"seq": 1, "code": "first", "at": 10**17})])
+    records.add([Message("odd", "event", NOW - 8, {"seq": 2, "code": "second", "at": 7})])
+    records.add([Message("odd", "crash", NOW - 7, {**CRASH, "at": -(10**30)})])
+    done = run("status", "odd", cwd=fleet)
+    assert done.returncode == 0, done.stderr
+    assert "first" in done.stdout and "1970-01-01 00:00:07  second" in done.stdout
+    done = run("crash", "odd", cwd=fleet)
+    assert done.returncode == 0 and "ValueError in app" in done.stdout, done.stderr
+    for keys in (5, True, [["a"]], "ab", {"app.rate": "setting-range"}):
+        device = Device("odd", reported={"keys": keys})
+        shown = [text for name, text in _lines(device, "", [], None, [], []) if name == "settings"]
+        assert len(shown) == 1 and ("app.rate" in shown[0]) is isinstance(keys, dict)
 
 
 def test_events_by_time_code_and_device(fleet: Path) -> None:

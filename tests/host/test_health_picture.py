@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 
 from fleetling.cli.looking import event_text
 from fleetling.errors import FleetlingError
@@ -23,6 +27,8 @@ from fleetling.health.picture import (
     state_of,
 )
 from fleetling.health.trace import frames
+from fleetling.hub.health import HealthKeeper
+from fleetling.hub.metrics import FleetCollector
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -82,6 +88,27 @@ def test_nothing_that_a_board_says_breaks_the_picture(documents: list[dict[str, 
     frames(device.crash, device.birth.get("agent"), None)
     for event in device.events:
         assert event_text(event).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a\0.py", "\ud800.py", "a" * 5000 + ".py", "agent/\0.py"])
+def test_a_file_that_cannot_be_has_no_lines(name: str, tmp_path: Path) -> None:
+    found = frames({"trace": [[name, 1, "main"]]}, tmp_path, tmp_path)
+    assert [frame.source for frame in found] == [""]
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), True, 0, 2**53 - 1, 2**53])
+def test_no_number_of_a_board_takes_the_figures_of_all_away(value: int) -> None:
+    state = FleetState()
+    for name in ("bad", "good"):
+        for topic, key in (("online", "boot"), ("up/health", "up"), ("up/reported", "version")):
+            text = json.dumps({"online": True, key: value if name == "bad" else 7})
+            state.apply(f"fleetling/v1/{name}/{topic}", text.encode(), 1.0)
+    keeper = SimpleNamespace(lock=Lock(), state=state, stored=0, dropped=0, malformed=0)
+    registry = CollectorRegistry()
+    registry.register(FleetCollector(cast(HealthKeeper, keeper)))
+    text = generate_latest(registry).decode()
+    assert 'fleetling_device_boots_total{device="good"} 7.0' in text
+    assert ('uptime_seconds{device="bad"}' in text) is (abs(value) < 2**53)
 
 
 def test_numbers_that_began_again_are_no_copies() -> None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleetling.config.schema import plain
-from fleetling.errors import FleetlingError
 from fleetling.fleet.operator import OnMessage, Operator
 from fleetling.fleet.state import Device
 from fleetling.home import Home
@@ -59,11 +58,11 @@ def shown(value: object) -> str:
 
 
 def clock(at: float) -> str:
-    """A time for people, in UTC."""
+    """A time for people, in UTC; a board's may be none."""
     try:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
-        raise FleetlingError(f"{at} is no time") from None
+        return "at no time"
 
 
 def event_text(event: dict[str, Any]) -> str:

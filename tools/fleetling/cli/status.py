@@ -100,7 +100,8 @@ def _lines(
     reported = device.reported
     if reported:
         keys = reported.get("keys")
-        refused = f", refused: {', '.join(map(shown, keys))}" if keys else ""
+        named = ", ".join(map(shown, keys)) if isinstance(keys, dict) else ""
+        refused = f", refused: {named}" if named else ""
         trial = ", on trial" if reported.get("trial") is True else ""
         lines.append(("settings", f"version {shown(reported.get('version'))}{trial}{refused}"))
     if device.update:

@@ -14,7 +14,17 @@ from typing import Any
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import Device
 
-__all__ = ["age", "figure", "figures", "needs_help", "open_alerts", "since", "spark", "state_of"]
+__all__ = [
+    "age",
+    "figure",
+    "figures",
+    "needs_help",
+    "number",
+    "open_alerts",
+    "since",
+    "spark",
+    "state_of",
+]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 GAP = "·"
@@ -28,7 +38,11 @@ def figure(heartbeat: Mapping[str, Any], name: str, which: int = LAST) -> int | 
     values = found.get(name) if isinstance(found, dict) else None
     if not isinstance(values, list) or len(values) != 4:
         return None
-    value = values[which]
+    return number(values[which])
+
+
+def number(value: object) -> int | None:
+    """A whole number that a float holds as well, or None."""
     return value if isinstance(value, int) and abs(value) < 1 << 53 else None
 
 

@@ -61,10 +61,13 @@ def _line(file: str, line: int, folder: Path | None) -> str:
         return ""
     # A board must not make us read what is outside of the folder.
     root = (folder / "agent" if file.startswith("agent/") else folder).resolve()
-    path = (folder / file).resolve()
-    if not path.is_relative_to(root) or path.suffix != ".py" or not path.is_file():
+    try:
+        path = (folder / file).resolve()
+        if not path.is_relative_to(root) or path.suffix != ".py" or not path.is_file():
+            return ""
+        if path.stat().st_size > LONGEST:
+            return ""
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+    except (OSError, ValueError):  # no name that a file can have, or none that may be read
         return ""
-    if path.stat().st_size > LONGEST:
-        return ""
-    lines = path.read_text(errors="replace").splitlines()
     return lines[line - 1].strip() if 1 <= line <= len(lines) else ""

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fleetling.errors import FleetlingError
-from fleetling.health.picture import figure, open_alerts
+from fleetling.health.picture import figure, number, open_alerts
 from fleetling.hub.health import HealthKeeper
 from fleetling.update.standing import RESCUE, STATES, Report
 
@@ -71,11 +71,11 @@ class FleetCollector(Collector):
             safe.add_metric(label, int(device.birth.get("mode") == "safe"))
             alerts.add_metric(label, len(open_alerts(device.events)))
             seen.add_metric(label, device.last_seen)
-            up = device.health.get("up")
-            if isinstance(up, int):
+            up, boot = number(device.health.get("up")), number(device.boot)
+            if up is not None:
                 uptime.add_metric(label, up)
-            if device.boot is not None:
-                boots.add_metric(label, device.boot)
+            if boot is not None:
+                boots.add_metric(label, boot)
             late = figure(device.health, "lag_ms", 2)
             if late is not None:
                 lag.add_metric(label, late / 1000)

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+import sqlalchemy.exc
 
 from fleetling.cli import COMMANDS
+from fleetling.cli.surroundings import told
 from fleetling.demo.story import steps
 
 FLEETLING = [sys.executable, "-m", "fleetling"]
@@ -135,6 +140,81 @@ def test_a_fleet_from_init_to_revocation(fleet: Path) -> None:
     secret = (fleet / "secrets/claim-ca.key").read_text().splitlines()[1]
     for done in (made, config, shown):
         assert secret not in done.stdout + done.stderr and "secret" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["\U0001f331 f\u00e4rm \u5317", "\u00fc" * 27, 'a"b\\c'])
+def test_a_fleet_may_have_any_name_that_shows(tmp_path: Path, name: str) -> None:
+    made = run("init", name, "--broker", "h:1", "--no-passphrase", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert run("provision", "a", cwd=tmp_path).returncode == 0
+    assert tomllib.loads((tmp_path / "fleetling.toml").read_text("utf-8"))["name"] == name
+
+
+@pytest.mark.parametrize("name", ["\u00fc" * 40, "\U0001f331" * 20, "a\x7fb", "x" * 41])
+def test_a_name_that_no_certificate_has_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    refused = run("init", name, "--broker", "h:1", "--no-passphrase", cwd=tmp_path)
+    assert refused.returncode == 1 and "no name for a fleet" in refused.stderr
+    assert "Traceback" not in refused.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "arguments", "words"),
+    [
+        ("hub.db", b"no database, " * 99, ("device", "list"), "not a database"),
+        ("fleetling.toml", b'name = "\xff"\n', ("device", "list"), "cannot be read"),
+        ("fleetling.toml", b'broker = "h"\n', ("watch",), "HOST:PORT"),
+        ("fleetling.toml", b'broker = "h:x"\n', ("config", "show", "a"), "HOST:PORT"),
+        ("fleetling.toml", b'broker = "h:1"\nclaims = "h"\n', ("broker", "config"), "HOST:PORT"),
+        ("fleetling.toml", b'broker = "h"\n', ("update", "status"), "HOST:PORT"),
+        ("fleetling.toml", b'broker = "h"\n', ("hub",), "HOST:PORT"),
+        ("fleetling.toml", b"days = 5\n", ("provision", "new"), "days is 5"),
+        ("secrets/operator.pem", b"spoilt", ("watch",), "backup"),
+        ("secrets/operator.key", b"spoilt", ("update", "status"), "backup"),
+        ("secrets/fleet-ca.pem", b"spoilt", ("provision", "new"), "not a certificate"),
+        ("secrets/hub.key", b"spoilt", ("hub",), "backup"),
+        ("secrets/claim-ca.key", b"spoilt", ("provision", "new"), "not a private key"),
+        ("secrets/wifi.json", b'["ab"]', ("provision", "new"), "not a list of networks"),
+        ("secrets/wifi.json", b"\xff", ("provision", "new"), "not a list of networks"),
+        ("boards", b"a file", ("provision", "new"), "boards"),
+    ],
+)
+def test_a_file_that_somebody_spoilt_is_named(
+    fleet: Path, tmp_path: Path, file: str, content: bytes, arguments: tuple[str, ...], words: str
+) -> None:
+    folder = tmp_path / "spoilt"
+    shutil.copytree(fleet, folder, ignore=shutil.ignore_patterns("boards", "hub.db*"))
+    settings = (folder / "fleetling.toml").read_bytes()
+    if file == "fleetling.toml" and b"\xff" not in content:
+        # Besides all the others.
+        names = [line.partition(b" ")[0] for line in content.splitlines()]
+        kept = [each for each in settings.splitlines() if each.partition(b" ")[0] not in names]
+        if b"days" in names:
+            kept = kept[: kept.index(b"[days]")]
+        content += b"\n".join(kept)
+    (folder / file).write_bytes(content)
+    done = run(*arguments, cwd=folder)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert words in " ".join(done.stderr.split()), done.stderr
+
+
+def test_a_full_disk_is_told(fleet: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*FLEETLING, "device", "list"],
+            cwd=fleet,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1 and "Make room" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_bug_shows_its_trace() -> None:
+    assert told(ValueError("x")) is None and told(OSError(errno.EBADF, "x")) is None
+    assert told(sqlalchemy.exc.ProgrammingError("s", {}, Exception("x"))) is None
+    known = told(sqlalchemy.exc.OperationalError("s", {"key": "secret"}, Exception("locked")))
+    assert known is not None and "locked" in known.message and "secret" not in known.message
 
 
 def test_the_passphrase_is_asked_of_nobody_but_a_person(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,9 +36,19 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fleetling.errors import FleetlingError
-from fleetling.pki import Authority, Identity, make_authority
+from fleetling.pki import Authority, Identity, load_certificate, make_authority
 
-__all__ = ["SETTINGS", "Home", "Plan", "create", "find", "renew", "whole_folder", "write_private"]
+__all__ = [
+    "SETTINGS",
+    "Home",
+    "Plan",
+    "create",
+    "endpoint",
+    "find",
+    "renew",
+    "whole_folder",
+    "write_private",
+]
 
 SETTINGS = "fleetling.toml"
 UNFINISHED = ".fleetling-init"
@@ -165,11 +175,12 @@ def _fill(folder: Path, plan: Plan) -> None:
         passphrase = plan.passphrase if role in OFFLINE_ROLES else None
         write_private(secrets / f"{role}.key", _pem(key, passphrase))
     write_private(secrets / "wifi.json", json.dumps(plan.wifi).encode())
+    # A JSON string is a TOML basic string, but for the surrogates of what is escaped.
     values = {
-        name: json.dumps(getattr(plan, name)) for name in ("name", "broker", "claims", "ntp")
+        name: json.dumps(getattr(plan, name), ensure_ascii=False)
+        for name in ("name", "broker", "claims", "ntp")
     }
-    # A JSON string is a TOML basic string.
-    (folder / SETTINGS).write_text(TEMPLATE.format(days=DAYS, **values))
+    (folder / SETTINGS).write_text(TEMPLATE.format(days=DAYS, **values), "utf-8")
 
 
 def _host(endpoint: str) -> str:
@@ -194,6 +205,18 @@ def _ignore(folder: Path) -> None:
     missing = [line for line in wanted if line not in there]
     if missing:
         path.write_text("\n".join([*there, *missing]) + "\n")
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """ "host:port", apart.
+
+    Raises:
+        FleetlingError: it is not that.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise FleetlingError(f"{text!r} is no endpoint", "Give HOST:PORT.")
+    return host, int(port)
 
 
 def find(folder: Path | None) -> Home:
@@ -225,7 +248,7 @@ class Home:
         if self._settings is None:
             path = self.folder / SETTINGS
             try:
-                self._settings = tomllib.loads(path.read_text())
+                self._settings = tomllib.loads(path.read_text("utf-8"))
             except (OSError, ValueError) as e:
                 raise FleetlingError(f"{path} cannot be read: {e}", "Correct it.") from e
         return self._settings
@@ -239,10 +262,23 @@ class Home:
             )
         return value
 
+    def endpoint(self, name: str) -> tuple[str, int]:
+        """A setting "host:port", apart."""
+        text = self.text(name)
+        try:
+            return endpoint(text)
+        except FleetlingError as e:
+            raise FleetlingError(f"{self.folder / SETTINGS}: {name} is {text!r}", e.hint) from e
+
     def days(self, what: str) -> int:
         """How many days certificates of a kind are good for."""
-        value = self.settings.get("days", {}).get(what, DAYS[what])
-        if not isinstance(value, int) or not 0 < value <= 36500:
+        table = self.settings.get("days", {})
+        if not isinstance(table, dict):
+            raise FleetlingError(
+                f"{self.folder / SETTINGS}: days is {table!r}", "Write it as a table: [days]"
+            )
+        value = table.get(what, DAYS[what])
+        if type(value) is not int or not 0 < value <= 36500:
             raise FleetlingError(
                 f"{self.folder / SETTINGS}: days.{what} is {value!r}", "Give 1 to 36500."
             )
@@ -300,11 +336,14 @@ class Home:
         """[(ssid, password)] for boards that are given no other."""
         path = self.secret("wifi.json")
         try:
-            return [(str(ssid), str(password)) for ssid, password in json.loads(path.read_text())]
-        except (ValueError, TypeError) as e:
+            found = json.loads(path.read_text("utf-8"))
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, list) or not all(map(_is_network, found)):
             raise FleetlingError(
                 f"{path} is not a list of networks", 'Write [["name", "password"]].'
-            ) from e
+            )
+        return [(ssid, password) for ssid, password in found]
 
     def secret(self, name: str) -> Path:
         """The path of a file in secrets/ that must be there."""
@@ -316,7 +355,8 @@ class Home:
         return path
 
     def certificate(self, name: str) -> x509.Certificate:
-        return x509.load_pem_x509_certificate(self.secret(f"{name}.pem").read_bytes())
+        path = self.secret(f"{name}.pem")
+        return load_certificate(path.read_bytes(), str(path))
 
     def encrypted(self, name: str) -> bool:
         """Whether a key needs the passphrase."""
@@ -328,6 +368,10 @@ class Home:
         try:
             key = load_pem_private_key(path.read_bytes(), passphrase)
         except (ValueError, TypeError) as e:
+            if not self.encrypted(name):
+                raise FleetlingError(
+                    f"{path} is not a private key", "Bring it back from your backup."
+                ) from e
             raise FleetlingError(
                 f"The passphrase does not open {path.name}",
                 "Give the one that was set at `fleetling init`.",
@@ -336,13 +380,19 @@ class Home:
         return Authority(Identity(self.certificate(name), key))
 
 
+def _is_network(found: object) -> bool:
+    # A text of two letters would come apart into a name and a password as well.
+    whole = isinstance(found, list) and len(found) == 2
+    return whole and all(isinstance(text, str) for text in cast(list[object], found))
+
+
 def renew(home: Home, authority: Authority) -> dict[str, datetime]:
     """Renews the certificates of broker, hub and operator; when each runs out now.
 
     Their keys stay, so that a cut leaves each with its old certificate or its new one. The
     broker's has the names that it had, and those that fleetling.toml says now.
     """
-    hosts = sorted({_host(home.text("broker")), _host(home.text("claims"))})
+    hosts = sorted({home.endpoint(name)[0] for name in ("broker", "claims")})
     until = {}
     for name in ("broker", "hub", "operator"):
         home.secret(f"{name}.key")

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import ForeignKey, LargeBinary, String, create_engine, event, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from fleetling.errors import FleetlingError
@@ -98,10 +98,11 @@ class Store:
                 "Give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME "
                 "(pip install 'fleetling[postgresql]').",
             ) from e
-        except OperationalError as e:
+        except DatabaseError as e:
             shown = make_url(url).render_as_string(hide_password=True)
             raise FleetlingError(
-                f"The database {shown} does not answer", "Is it running, and may you use it?"
+                f"The database {shown} does not answer: {e.orig}",
+                "Is it running, whole, and may you use it?",
             ) from e
 
     @contextmanager

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from fleetling.broker.config import BrokerFiles
-from fleetling.errors import FleetlingError
 from fleetling.home import Home
 from fleetling.pki import Authority, revocation_list
 from fleetling.registry import Store
@@ -27,8 +26,8 @@ def broker_files(home: Home) -> BrokerFiles:
         home.secret("broker.pem"),
         home.secret("broker.key"),
         fleet_crl=revoked if revoked.exists() else None,
-        port=_port(home, "broker"),
-        claim_port=_port(home, "claims"),
+        port=home.endpoint("broker")[1],
+        claim_port=home.endpoint("claims")[1],
     )
 
 
@@ -41,10 +40,3 @@ def write_revoked(home: Home, authority: Authority, store: Store) -> int:
     new.write_bytes(revocation_list(authority, serials, REVOKED_DAYS))
     new.replace(folder / REVOKED)
     return len(serials)
-
-
-def _port(home: Home, name: str) -> int:
-    text = home.text(name).rpartition(":")[2]
-    if not text.isdecimal():
-        raise FleetlingError(f"{name} has no port in fleetling.toml", 'Write "HOST:PORT".')
-    return int(text)

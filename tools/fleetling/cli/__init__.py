@@ -9,6 +9,7 @@ trace.
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ from rich.markup import escape
 import fleetling
 from fleetling.cli.interrupted import heard_everywhere
 from fleetling.cli.screen import errors
+from fleetling.cli.surroundings import told
 from fleetling.errors import FleetlingError
 
 __all__ = ["main"]
@@ -86,6 +88,10 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
     # What Ctrl-C ends in peace, a service's manager does too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Boards may say half of a surrogate pair, or what this locale does not write.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with heard_everywhere():
             code = cli.main(standalone_mode=False)
@@ -95,9 +101,12 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         errors.print("Interrupted; nothing is left running.")
         sys.exit(130)
-    except FleetlingError as e:
-        errors.print(f"[bold red]Error:[/] {escape(e.message)}", highlight=False)
-        if e.hint:
-            errors.print(escape(e.hint), highlight=False)
+    except Exception as e:
+        error = e if isinstance(e, FleetlingError) else told(e)
+        if error is None:
+            raise
+        errors.print(f"[bold red]Error:[/] {escape(error.message)}", highlight=False)
+        if error.hint:
+            errors.print(escape(error.hint), highlight=False)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -51,7 +51,7 @@ def command(
     place = home.find(folder)
     signer = authority(place, "fleet-ca")
     days = place.days("device")
-    host, _, port = (broker or place.text("broker")).rpartition(":")
+    host, port = home.endpoint(broker) if broker is not None else place.endpoint("broker")
     store = Store(database or place.database)
     identity = {
         "ca": place.secret("fleet-ca.pem"),
@@ -59,14 +59,14 @@ def command(
         "key": place.secret("hub.key"),
     }
     enroller = Enroller(store, lambda csr: signer.sign_request(csr, days))
-    hub = Hub(enroller, host, int(port), **identity, name=name, shared=not alone)
+    hub = Hub(enroller, host, port, **identity, name=name, shared=not alone)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: hub.end())
-    settings = SettingsKeeper(ConfigStore(store), host, int(port), **identity, name=name)
-    health = HealthKeeper(Records(store), host, int(port), **identity, name=name)
+    settings = SettingsKeeper(ConfigStore(store), host, port, **identity, name=name)
+    health = HealthKeeper(Records(store), host, port, **identity, name=name)
     server = metrics.serve(health, address) if address is not None else None
     hub.start()
     try:

@@ -62,8 +62,11 @@ def command(
             "Boards and claims cannot come to one door",
             "Give --claims another port: what a claim may do depends on where it comes in.",
         )
-    if not name or len(name) > 40 or not name.isprintable():
+    # A name in a certificate has at most 64 bytes (X.520), and " fleet CA" comes after it.
+    if not name or len(name) > 40 or len(name.encode(errors="replace")) > 55:
         raise FleetlingError(f"{name!r} is no name for a fleet", "Use 1 to 40 characters.")
+    if not name.isprintable():
+        raise FleetlingError(f"{name!r} is no name for a fleet", "Use characters that show.")
     if (folder / home.SETTINGS).exists():  # before anything is asked
         raise FleetlingError(
             f"{folder} already holds a fleet", "Nothing was changed. Choose another with --home."

@@ -23,11 +23,11 @@ def listening(
     home: Home, device_ids: Iterable[str] = (), on_message: OnMessage | None = None
 ) -> Iterator[Operator]:
     """The broker, with all that it has retained of these devices, or of all."""
-    host, _, port = home.text("broker").rpartition(":")
+    host, port = home.endpoint("broker")
     names = sorted(set(device_ids)) or ["+"]
     with Operator(
         host,
-        int(port),
+        port,
         ca=home.secret("fleet-ca.pem"),
         certificate=home.secret("operator.pem"),
         key=home.secret("operator.key"),

@@ -43,10 +43,10 @@ class Desk:
         self.away = ""
         self._offline = offline
         names = sorted(set(device_ids)) or ["+"]
-        host, _, port = home.text("broker").rpartition(":")
+        host, port = home.endpoint("broker")
         self._operator = Operator(
             host,
-            int(port),
+            port,
             ca=home.secret("fleet-ca.pem"),
             certificate=home.secret("operator.pem"),
             key=home.secret("operator.key"),

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX, Device, FleetState
+from fleetling.tls import client_context
 
 __all__ = ["Operator"]
 
@@ -62,9 +62,7 @@ class Operator:
         self._ready = threading.Event()
         self._refused = ""
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
-        context = ssl.create_default_context(cafile=str(ca))
-        context.load_cert_chain(certificate, key)
-        client.tls_set_context(context)
+        client.tls_set_context(client_context(ca, certificate, key))
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_message = self._received

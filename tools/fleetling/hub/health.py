@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import ssl
 import threading
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX, FleetState
 from fleetling.hub.records import KINDS, Message, Records
 from fleetling.pki import check_device_id
+from fleetling.tls import client_context
 
 __all__ = ["HealthKeeper"]
 
@@ -73,9 +73,7 @@ class HealthKeeper:
             clean_session=False,
             manual_ack=True,
         )
-        context = ssl.create_default_context(cafile=str(ca))
-        context.load_cert_chain(certificate, key)
-        client.tls_set_context(context)
+        client.tls_set_context(client_context(ca, certificate, key))
         client.reconnect_delay_set(1, 60)
         client.on_connect = self._connected
         client.on_message = self._received

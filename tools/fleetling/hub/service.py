@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX
 from fleetling.hub.enrol import Enroller
+from fleetling.tls import client_context
 
 __all__ = ["Hub"]
 
@@ -70,9 +70,7 @@ class Hub:
             clean_session=False,
             manual_ack=True,
         )
-        context = ssl.create_default_context(cafile=str(ca))
-        context.load_cert_chain(certificate, key)
-        client.tls_set_context(context)
+        client.tls_set_context(client_context(ca, certificate, key))
         client.reconnect_delay_set(1, 60)
         client.on_connect = self._connected
         client.on_message = self._received

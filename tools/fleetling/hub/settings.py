@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import ssl
 import threading
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +28,7 @@ from fleetling.config.store import ConfigStore, checked
 from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX
 from fleetling.pki import check_device_id
+from fleetling.tls import client_context
 
 __all__ = ["SettingsKeeper"]
 
@@ -69,9 +69,7 @@ class SettingsKeeper:
         self._stopped = threading.Event()
         self._worker = threading.Thread(target=self._run, name="settings")
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"hub-{name}-settings")
-        context = ssl.create_default_context(cafile=str(ca))
-        context.load_cert_chain(certificate, key)
-        client.tls_set_context(context)
+        client.tls_set_context(client_context(ca, certificate, key))
         client.reconnect_delay_set(1, 60)
         client.on_connect = self._connected
         client.on_message = self._received

@@ -51,11 +51,11 @@ def chosen(home: Home, ids: Sequence[str], group: str | None) -> list[str]:
 @contextmanager
 def watching(home: Home, ids: Sequence[str]) -> Iterator[Operator]:
     """The broker, with all that it has retained of these boards' updates."""
-    host, _, port = home.text("broker").rpartition(":")
+    host, port = home.endpoint("broker")
     names = ids if len(ids) <= ONE_BY_ONE else ["+"]
     with Operator(
         host,
-        int(port),
+        port,
         ca=home.secret("fleet-ca.pem"),
         certificate=home.secret("operator.pem"),
         key=home.secret("operator.key"),

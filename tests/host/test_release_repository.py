@@ -170,6 +170,20 @@ def test_yanked_means_gone_and_never_again(repository: Repository) -> None:
     assert len(repository.releases("esp32")) == 3
 
 
+def test_a_yanked_version_is_that_one_and_no_other(repository: Repository) -> None:
+    for version in ("2.1.0", "3.1"):
+        repository.add_app("pump", slot(version))
+        repository.publish()
+        repository.yank("pump", version)
+        repository.publish()
+    for version in ("1.0", "1.0.0", "1"):  # the numbers that those end in
+        assert repository.add_app("pump", slot(version)) == f"pump/{version}.app"
+        repository.yank("pump", version)
+    for version in ("2.1.0", "2.1", "3.1.0.0"):
+        with pytest.raises(FleetlingError, match="published and yanked"):
+            repository.add_app("pump", slot(version, "other"))
+
+
 def test_two_halves_of_a_threshold_sign_apart(tmp_path: Path, clock: Clock) -> None:
     keys = new_keys()
     second = make_signer()

@@ -22,6 +22,7 @@ from typing import Any
 
 from fleetling import files
 from fleetling.errors import FleetlingError
+from fleetling.release import versions
 from fleetling.release.authoring import (
     JSONSerializer,
     Metadata,
@@ -38,6 +39,8 @@ __all__ = ["Store", "parse", "serialize"]
 TOP = ("root", "targets", "snapshot", "timestamp")
 # Versions of a role that stay for boards that are in the middle of a refresh.
 KEPT = 3
+# The SHA-256 and the version of a target: other versions may end in the same numbers.
+_NAMED = re.compile(r"[0-9a-f]{64}\.([0-9.]+)\.[a-z]+")
 _NUMBERED = re.compile(r"([1-9][0-9]*)\.([a-z0-9-]+)\.json")
 
 
@@ -188,9 +191,13 @@ class Store:
         files.write_whole(self.place(path, digest), data)
 
     def was_yanked(self, product: str, version: str, of: str) -> bool:
-        """Whether a release was published once and taken back."""
+        """Whether a release was published once and taken back; 1.0 and 1.0.0 are one version."""
         ending = "app" if of == "app" else "fw"
-        return any((self.yanked / product).glob(f"*.{version}.{ending}"))
+        for file in (self.yanked / product).glob(f"*.{ending}"):
+            found = _NAMED.fullmatch(file.name)
+            if found and versions.order(found[1]) == versions.order(version):
+                return True
+        return False
 
     def _staged_path(self, role: str) -> Path:
         return self.staged / "metadata" / f"{role}.json"

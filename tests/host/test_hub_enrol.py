@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy import create_engine, text
 
 from fleetling.errors import FleetlingError
 from fleetling.hub.enrol import Enroller
+from fleetling.hub.request import EnrolRefused, parse
 from fleetling.registry import Store
 
 Key = ec.EllipticCurvePrivateKey
@@ -97,6 +99,19 @@ def test_a_device_on_the_list_is_signed_once(enroller: Enroller, store: Store) -
     assert ask(enroller, "dev-1", payload(der)) == answer
     assert len(store.device("dev-1").certificates) == 1
     assert ask(enroller, "dev-1", payload(csr("dev-1", new_key())))["error"] == "enrol-used"
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length")
+def test_no_byte_of_a_request_ends_the_hub() -> None:
+    # It comes again to each hub that is started until one answers.
+    der, codes = csr("dev-1", new_key()), Counter[str]()
+    for at in range(len(der)):
+        for value in {0, 3, 9, 0x13, 0x30, 0x7F, 0xFF, der[at] ^ 1, der[at] ^ 0x80} - {der[at]}:
+            try:
+                parse("claim-dev-1", payload(der[:at] + bytes([value]) + der[at + 1 :]))
+            except EnrolRefused as e:
+                codes[e.code] += 1
+    assert set(codes) == {"enrol-malformed", "enrol-key", "enrol-signature"}, codes
 
 
 def test_who_may_not_is_refused(enroller: Enroller, store: Store) -> None:

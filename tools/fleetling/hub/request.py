@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -71,14 +72,19 @@ def parse(name: str, payload: bytes) -> Request:
     try:
         csr = x509.load_der_x509_csr(der)
         key = csr.public_key()
-        names = csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError as e:
+        names = [(name.oid, name.value) for name in csr.subject]
+        signed = csr.is_signature_valid
+    except UnsupportedAlgorithm as e:
+        raise EnrolRefused("enrol-key", "not ECDSA on P-256 with SHA-256", tag) from e
+    except Exception as e:
+        # It was written to be read, or to end the hub, which would meet it again at its next
+        # start: the readers of DER raise more than they say.
         raise EnrolRefused("enrol-malformed", "not a PKCS#10 request", tag) from e
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise EnrolRefused("enrol-key", "the key is not on P-256", tag)
-    if not csr.is_signature_valid:
+    if not signed:
         raise EnrolRefused("enrol-signature", "the request is not signed by its own key", tag)
-    if [name.value for name in names] != [device_id] or len(list(csr.subject)) != 1:
+    if names != [(NameOID.COMMON_NAME, device_id)]:
         raise EnrolRefused("enrol-name", f"the request's name is not {device_id}", tag)
     spki = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

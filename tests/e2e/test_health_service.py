@@ -112,6 +112,17 @@ def test_heartbeats_are_dropped_before_events_when_the_database_is_slow(
         assert comes(lambda: numbers(fleet) == list(range(1, 31)))
 
 
+def test_what_ends_a_listener_ends_the_command_that_waits(fleet: TemporaryFleet) -> None:
+    # As `fleetling watch | head -1`: the network's thread writes into the pipe.
+    def tell(*_: object) -> None:
+        raise BrokenPipeError
+
+    with fleet.operator(tell) as operator:
+        say(operator, "a/up/event", event(1))
+        with pytest.raises(BrokenPipeError):
+            operator.wait(lambda _: False, 20)
+
+
 def test_malformed_messages_are_counted_and_end_nothing(fleet: TemporaryFleet) -> None:
     with fleet.operator() as operator, keeper(fleet) as hub:
         assert hub.listening.wait(10)

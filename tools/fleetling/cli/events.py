@@ -83,7 +83,7 @@ def _follow(place: home.Home, ids: tuple[str, ...], code: str | None, as_json: b
             text = f"{clock(time.time())}  {device.id}  {shown(event.get('code'))}"
             output.print(f"{text}  {event_text(event)}", markup=False, highlight=False)
 
-    with listening(place, ids, tell):
+    with listening(place, ids, tell) as operator:
         errors.print("Listening; Ctrl-C ends it.", highlight=False)
         while True:
-            time.sleep(1)
+            operator.wait(lambda _: False, 1)

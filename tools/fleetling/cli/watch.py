@@ -70,11 +70,11 @@ def command(ids: tuple[str, ...], as_json: bool, folder: Path | None) -> None:
     with listening(place, ids, hear) as operator:
         if not live:
             while True:
-                time.sleep(1)
+                operator.wait(lambda _: False, 1)
         with Live(console=output, auto_refresh=False, screen=True) as picture:
             while True:
                 picture.update(_table(operator.state, history), refresh=True)
-                time.sleep(REFRESH_S)
+                operator.wait(lambda _: False, REFRESH_S)
 
 
 def _say(device: Device, topic: str, as_json: bool) -> None:

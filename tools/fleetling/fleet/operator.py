@@ -35,7 +35,8 @@ class Operator:
         host, port: the broker.
         ca, certificate, key: PEM files; the certificate's CN must be one that the broker's rules
             let see the fleet.
-        on_message: called with the device and the topic below its own, for each change.
+        on_message: called with the device and the topic below its own, for each change. What it
+            raises ends the next or current `wait`: it runs in the network's thread.
         topics: what to hear, as filters below the prefix of all topics.
     """
 
@@ -61,6 +62,7 @@ class Operator:
         self._changed = threading.Condition()
         self._ready = threading.Event()
         self._refused = ""
+        self._failed: BaseException | None = None
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
         client.tls_set_context(client_context(ca, certificate, key))
         client.on_connect = self._connected
@@ -119,13 +121,24 @@ class Operator:
         with self._changed:
             device = self.state.apply(message.topic, bytes(message.payload), time.time())
             self._changed.notify_all()
-        if device is not None and self._on_message is not None:
+        if device is None or self._on_message is None or self._failed is not None:
+            return
+        try:
             self._on_message(device, message.topic[len(PREFIX) + len(device.id) + 1 :])
+        except BaseException as e:  # noqa: BLE001 - a pipe that was closed, and whatever else
+            with self._changed:
+                self._failed = e
+                self._changed.notify_all()
 
     def wait(self, holds: Callable[[FleetState], bool], timeout_s: float) -> bool:
         """Waits until `holds(state)`, for at most `timeout_s` seconds; whether it came to hold."""
         with self._changed:
-            return self._changed.wait_for(lambda: holds(self.state), timeout_s)
+            held = self._changed.wait_for(
+                lambda: self._failed is not None or holds(self.state), timeout_s
+            )
+            if self._failed is not None:
+                raise self._failed
+            return held
 
     def settle(self, timeout_s: float = 15) -> None:
         """Waits until all retained messages are in.

@@ -44,6 +44,17 @@ def test_what_is_written_is_read_back(config: dict[str, Any]) -> None:
     assert "canary" not in text and (UNCHANGED in text)
 
 
+@pytest.mark.parametrize(
+    "default", [{"a": 1, "b": 2}, [None], [{"a": 1}], None, "x\ny", [], [["a"]]]
+)
+def test_no_default_that_a_board_says_sets_anything(default: Any) -> None:
+    schema = Schema(
+        {"app.x": {"type": "bool", "least": 1, "default": default}, "w": {"type": "wifi"}}
+    )
+    text = write(Layer(FLEET), schema, {}, {})
+    assert read(text, Layer(FLEET)) == {} and '# "app.x" = ' in text
+
+
 def test_lines_taken_away_and_added() -> None:
     layer = Layer(FLEET, {"name": "x", "app.token": "canary"})
     text = write(layer, SCHEMA, SECRET, {"name": "y (fleet)"}).replace('name = "x"\n', "")

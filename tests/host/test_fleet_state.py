@@ -4,6 +4,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from fleetling.config.store import checked
 from fleetling.fleet.state import KEPT_EVENTS, KEPT_REPLIES, FleetState
 
 
@@ -56,6 +59,14 @@ def test_what_is_malformed_or_foreign_changes_nothing() -> None:
     assert not send(state, "a/up/event", {"seq": "7"})
     assert not send(state, "a/up/reply", {"id": 7})
     assert not send(state, "a/up/nothing", {})
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_a_number_that_json_does_not_have_is_malformed(number: str) -> None:
+    state = FleetState()
+    payload = b'{"up":1,"m":[%s]}' % number.encode()
+    assert state.apply("fleetling/v1/a/up/health", payload, 1.0) is None and state.malformed == 1
+    assert checked("birth", payload) is None
 
 
 def test_what_is_kept_is_bounded() -> None:

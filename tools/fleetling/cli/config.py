@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fleetling.cli.changing import Assignments, change_options, run_change, run_
 from fleetling.cli.options import home_option
 from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON, ids_of, scope_options, scopes_of
+from fleetling.config.change import schema_of
 from fleetling.config.desk import Desk
 from fleetling.config.layers import FLEET, Scope
 from fleetling.config.shown import Shown, rows
@@ -194,10 +196,11 @@ def diff(ids: tuple[str, ...], as_json: bool, folder: Path | None) -> None:
             # What was flashed and nobody set is no difference; nor is a default unsaid.
             last = state.published.get(ids[0])
             two = {n: v for n, v in two.items() if n in one or (last and n in last.config)}
-            words = state.of(ids[0]).schema or {}
-            for name in set(one) - set(two):
-                if name in words and words[name].get("default") == one[name]:
-                    two[name] = one[name]
+            with suppress(FleetlingError):  # what it says of its settings cannot be read
+                schema = schema_of(state, ids[0])
+                for name in set(one) - set(two):
+                    if schema.published and name in schema and schema.default(name) == one[name]:
+                        two[name] = one[name]
         differing = [
             name
             for name in sorted({*one, *two})

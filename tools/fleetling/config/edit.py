@@ -43,9 +43,16 @@ def write(
             lines.append(_line(name, UNCHANGED if hidden else layer.config[name]))
         else:
             default = schema.default(name)
-            lines.append("# " + _line(name, "..." if default is None else default))
+            lines.append("# " + _line(name, default if _fits_a_line(default) else "..."))
         lines.append("")
     return "\n".join(lines)
+
+
+def _fits_a_line(default: Any) -> bool:
+    """Whether a default, which a board may have said, is a value: a table would be lines of its
+    own, and no comment."""
+    values = default if isinstance(default, list) else [default]
+    return all(isinstance(value, str | int | float) for value in values)
 
 
 def _line(name: str, value: Any) -> str:

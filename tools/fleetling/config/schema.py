@@ -136,7 +136,7 @@ class Schema:
         """What it may be, in few words."""
         words = self.words[name]
         parts = [str(words["type"])]
-        if "least" in words:
+        if "least" in words and "greatest" in words:
             parts.append(f"{words['least']} to {words['greatest']}")
         if words.get("choices") is not None:
             parts.append("one of " + ", ".join(plain(str(choice)) for choice in words["choices"]))
@@ -145,7 +145,7 @@ class Schema:
         elif parts[0] == "endpoint":
             parts.append("host:port")
         elif parts[0] == "wifi":
-            parts.append(f"up to {words['longest']} networks")
+            parts.append(f"up to {words.get('longest', 0)} networks")
         elif "longest" in words:
             unit = "items" if parts[0] == "list" else "characters"
             parts.append(f"{self._table[name][2]} to {words['longest']} {unit}")

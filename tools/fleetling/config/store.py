@@ -32,6 +32,7 @@ from fleetling.config.tables import (
     TagRow,
 )
 from fleetling.errors import FleetlingError
+from fleetling.fleet.state import read
 from fleetling.registry import Base, Device, Store
 
 __all__ = ["ConfigStore", "Conflict", "Revision"]
@@ -292,11 +293,8 @@ def _facts(session: Session, only: Collection[str] | None) -> dict[str, Facts]:
 
 def checked(name: str, payload: bytes) -> str | None:
     """The JSON of a document that a device sent, None when it is malformed."""
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
+    found = read(payload)
+    if found is None:
         return None
     if name == "schema" and not isinstance(found.get("settings"), dict):
         return None

@@ -8,17 +8,36 @@ is counted; what is kept of a device is bounded.
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CLAIM_PREFIX", "PREFIX", "Device", "FleetState"]
+__all__ = ["CLAIM_PREFIX", "PREFIX", "Device", "FleetState", "read"]
 
 PREFIX = "fleetling/v1/"
 CLAIM_PREFIX = "claim-"  # of the names that boards have before they are enrolled
 KEPT_EVENTS = 64
 KEPT_REPLIES = 64
 UNNUMBERED = 0  # instead of an event's number: rescue.py does not know how far the agent was
+
+
+def read(payload: bytes) -> dict[str, Any] | None:
+    """The JSON object of a message, None when it is none. Numbers that JSON does not have (NaN,
+    and what a float does not hold) count as none: `--json` would hand them to programs that do not
+    read them."""
+    try:
+        found = json.loads(payload, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 @dataclass
@@ -122,11 +141,8 @@ class FleetState:
             return None
         if device_id.startswith(CLAIM_PREFIX):
             return None  # a board that is asking to become a device
-        try:
-            document = json.loads(payload)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict) or not device_id:
+        document = read(payload)
+        if document is None or not device_id:
             self.malformed += 1
             return None
         device = self.devices.setdefault(device_id, Device(device_id))

@@ -43,6 +43,13 @@ def test_the_newest_of_each_device_stay(store: Store) -> None:
     assert len(records.newest("health", ["quiet"])) == len(records.newest("event", ["loud"])) == 1
 
 
+def test_a_hub_that_is_started_often_keeps_no_more(store: Store) -> None:
+    for start in range(40):
+        records = Records(store, {"event": 20})
+        records.add([beat("a", 10 * start + n, "event") for n in range(10)])
+    assert len(Records(store).newest("event")) <= 20 + 10
+
+
 def test_newest_by_time_and_number_oldest_first(store: Store) -> None:
     records = Records(store)
     records.add([beat("a", up) for up in (5, 1, 3, 2, 4)])

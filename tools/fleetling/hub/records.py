@@ -117,9 +117,13 @@ class Records:
         return found & set(keys)
 
     def _trim(self, added: Iterable[tuple[str, str]]) -> None:
+        added = Counter(added)
+        # The first ones of this process, too: a hub that is started often never counts that far.
+        due = [key for key in added if key not in self._added]
         self._added.update(added)
-        for key in [key for key, count in self._added.items() if count >= TRIM_EVERY]:
-            del self._added[key]
+        due += [key for key, count in self._added.items() if count >= TRIM_EVERY]
+        for key in dict.fromkeys(due):
+            self._added[key] = 0
             self._trim_one(*key)
 
     def _trim_one(self, device_id: str, kind: str) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,46 @@ def test_an_init_that_was_cut_before_its_last_step_is_finished(tmp_path: Path) -
     (tmp_path / "fleetling.toml").unlink()
     with pytest.raises(FleetlingError, match="no fleetling"):
         create(tmp_path, PLAN)
+
+
+def test_two_that_make_a_fleet_at_once_make_one(tmp_path: Path) -> None:
+    def attempt(_: int) -> str:
+        try:
+            create(tmp_path, PLAN)
+        except FleetlingError as e:
+            return e.message
+        return "made"
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(attempt, range(4)))
+    assert sorted(told) == sorted(["made", *[f"{tmp_path} already holds a fleet"] * 3])
+    made = find(tmp_path)
+    for name in ("fleet-ca", "claim-ca"):
+        key = made.authority(name, None).identity.key.public_key()
+        assert made.certificate(name).public_key() == key
+
+
+def test_two_that_provision_the_same_boards_at_once_mix_nothing(fleet: Home) -> None:
+    orders = [Order(f"b-{number}") for number in range(12)]
+
+    def provide(_: int) -> int:
+        return sum(new for _, new in provisioner(fleet).run(orders))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(provide, range(4))) == len(orders)
+    for order in orders:
+        folder = fleet.boards / order.device_id
+        card = json.loads((folder / "board.json").read_text())
+        assert hashlib.sha256((folder / "nvs.bin").read_bytes()).hexdigest() == card["sha256"]
+
+
+def test_two_that_let_the_same_devices_come_are_both_heard(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hub.db"
+    Store(url)
+    ids = [f"d-{number}" for number in range(300)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: Store(url).expect(ids), range(4)))
+    assert sum(found) == len(ids)
 
 
 def test_again_does_not_bring_a_revoked_device_back(fleet: Home) -> None:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "move", "remove", "sync", "write_whole"]
+__all__ = ["UNFINISHED", "alone", "move", "remove", "sync", "write_whole"]
 
 # How the name of a file begins that is being written.
 UNFINISHED = ".new-"
@@ -29,6 +32,17 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         new.unlink(missing_ok=True)
     sync(path.parent)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process, nor thread, is in here with this folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def move(path: Path, to: Path) -> None:

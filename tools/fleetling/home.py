@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from fleetling import files
 from fleetling.errors import FleetlingError
 from fleetling.pki import Authority, Identity, load_certificate, make_authority
 
@@ -127,6 +128,11 @@ def create(folder: Path, plan: Plan) -> Home:
         FleetlingError: there is one already, or what stands there is in the way.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with files.alone(folder):
+        return _create(folder, plan)
+
+
+def _create(folder: Path, plan: Plan) -> Home:
     unfinished = folder / UNFINISHED
     if (folder / SETTINGS).exists():
         raise FleetlingError(

@@ -12,7 +12,8 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from fleetling import files
 from fleetling.errors import FleetlingError
 from fleetling.home import Home, whole_folder, write_private
 from fleetling.image.nvs import Provision, build_nvs, factory_values
@@ -178,13 +180,20 @@ class Provisioner:
             again: makes a new claim for boards that have one; the hub will sign once more.
         """
         for order in orders:
-            if self.done(order.device_id) and not again:
-                yield order, False
-                continue
-            if self._store.expect([order.device_id]) == 0 and again:
-                self._allow_again(order.device_id)
-            self._make(order, None)
-            yield order, True
+            with self._alone():
+                new = again or not self.done(order.device_id)
+                if new:
+                    if self._store.expect([order.device_id]) == 0 and again:
+                        self._allow_again(order.device_id)
+                    self._make(order, None)
+            yield order, new
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two that provision one board at once would mix its files."""
+        self._home.boards.mkdir(mode=0o700, exist_ok=True)
+        with files.alone(self._home.boards):
+            yield
 
     def _allow_again(self, device_id: str) -> None:
         if self._store.device(device_id).revoked_at is not None:
@@ -196,12 +205,13 @@ class Provisioner:
 
     def store_ready(self, order: Order, identity: Identity) -> None:
         """Provisions one board with an identity from another PKI."""
-        if self.done(order.device_id):
-            raise FleetlingError(
-                f"{order.device_id} is provisioned already",
-                f"Remove {self.path(order.device_id)} to do it anew.",
-            )
-        self._make(order, identity)
+        with self._alone():
+            if self.done(order.device_id):
+                raise FleetlingError(
+                    f"{order.device_id} is provisioned already",
+                    f"Remove {self.path(order.device_id)} to do it anew.",
+                )
+            self._make(order, identity)
 
     def _make(self, order: Order, identity: Identity | None) -> None:
         home, device_id = self._home, order.device_id
@@ -223,7 +233,6 @@ class Provisioner:
                 root=self._root,
             )
         )
-        home.boards.mkdir(mode=0o700, exist_ok=True)
         card = {
             "id": device_id,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,7 +14,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from sqlalchemy import ForeignKey, LargeBinary, String, create_engine, event, select, update
@@ -25,6 +25,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from fleetling.errors import FleetlingError
 
 __all__ = ["Certificate", "Device", "Store"]
+
+
+ATTEMPTS = 3
 
 
 class Base(DeclarativeBase):
@@ -91,7 +94,7 @@ class Store:
             self._engine = create_engine(url)
             if self._engine.dialect.name == "sqlite":
                 event.listen(self._engine, "connect", _sqlite_settings)
-            Base.metadata.create_all(self._engine)
+            self._make_tables()
         except (ArgumentError, ImportError) as e:
             raise FleetlingError(
                 f"Not a database that can be used here: {e}",
@@ -105,6 +108,13 @@ class Store:
                 "Is it running, whole, and may you use it?",
             ) from e
 
+    def _make_tables(self) -> None:
+        for _ in range(ATTEMPTS):
+            # Another program may be making them at this moment.
+            with suppress(DatabaseError):
+                return Base.metadata.create_all(self._engine)
+        return Base.metadata.create_all(self._engine)
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A transaction: committed at the end, rolled back by an exception."""
@@ -114,6 +124,14 @@ class Store:
     def expect(self, device_ids: Iterable[str]) -> int:
         """Lets devices enrol once each; those that are known stay as they are. How many are
         new."""
+        wanted = list(device_ids)
+        while True:
+            try:
+                return self._expect(wanted)
+            except IntegrityError:
+                continue  # another program was faster with some of them
+
+    def _expect(self, device_ids: list[str]) -> int:
         added = 0
         with self.session() as session:
             for device_id in device_ids:
@@ -221,8 +239,8 @@ def _known(session: Session, device_id: str, *, lock: bool = False) -> Device:
 
 def _sqlite_settings(connection: object, record: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA busy_timeout=10000")  # first: the next one waits for its turn as well
     # A write-ahead log lets the command line read while a hub writes.
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()

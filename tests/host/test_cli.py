@@ -99,6 +99,7 @@ def test_every_command_has_help(name: str) -> None:
         (("config", "edit", "a", "b"), 1, "One layer"),
         (("group", "set", "g"), 2, "Missing argument"),
         (("group", "set", "g", "colour=red"), 1, "character 1"),
+        (("group", "set", "g", "tag=a", "--priority", "9" * 20), 2, "range"),
         (("device", "tag", "a", "--add", "a b"), 1, "no tag"),
         (("reset", "a"), 2, "--level"),
         (("reset", "a", "--level", "all"), 2, "identity"),

@@ -87,6 +87,7 @@ def test_events_by_time_code_and_device(fleet: Path) -> None:
     alone = run("events", "--code", "alert", "--json", cwd=fleet).stdout.splitlines()
     assert [json.loads(line)["seq"] for line in alone] == [2]
     assert json.loads(alone[0])["device"] == "kitchen"
+    assert "cause watchdog" in run("events", "--since", "999999w", cwd=fleet).stdout
     assert "No events in the last 1s" in run("events", "--since", "1s", cwd=fleet).stdout
     assert "fleetling hub" in run("events", "quiet", cwd=fleet).stdout
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from fleetling.config.desk import Desk
 from fleetling.config.layers import FLEET, Group, Layer, Scope
 from fleetling.config.publish import document, publish
 from fleetling.config.store import ConfigStore, Conflict
+from fleetling.errors import FleetlingError
 from fleetling.fleet.state import PREFIX
+from fleetling.home import Plan, create
 from fleetling.registry import Store
 
 A = Scope("device", "a")
@@ -54,6 +57,26 @@ def test_writers_at_the_same_time_lose_nothing(url: str) -> None:
     layer = stores[0].state().layers.get(FLEET)
     assert layer.config == {f"app.n{n}": n for n in range(24)} and layer.number == 24
     assert len({store.epoch for store in stores}) == 1
+
+
+def test_a_revoked_board_holds_up_no_change_of_the_fleet(tmp_path: Path) -> None:
+    place = create(tmp_path, Plan("farm", "127.0.0.1:1", "127.0.0.1:2", []))
+    with Desk(place, offline=True) as desk:
+        desk.hub.expect(["good", "bad", "silent"])
+        desk.store.learn({"bad": {"schema": '{"settings":{"name":5}}'}})
+
+        def touched(scope: Scope) -> list[str]:
+            return [device.id for device in desk.plan([scope], lambda _: {"name": "x"}).touched]
+
+        with pytest.raises(FleetlingError, match="bad: "):
+            touched(FLEET)
+        desk.hub.revoke("bad")
+        assert touched(FLEET) == ["good", "silent"]
+        assert touched(Scope("device", "good")) == ["good"]
+        with pytest.raises(FleetlingError, match="bad: "):
+            touched(Scope("device", "bad"))
+        desk.hub.allow_again("bad")
+        assert desk.store.concerned() == {"good", "bad", "silent"}
 
 
 def test_a_change_upon_what_has_changed_is_refused_whole(url: str) -> None:

@@ -179,7 +179,7 @@ def run_change(
             change = _unsetting(state, scopes, names)
         else:
             scopes = scopes_of(state, known, named, group, fleet)
-            change = assignments.edit(_schemas(state, set(named) or known))
+            change = assignments.edit(_schemas(state, set(named) or desk.store.concerned()))
         _run(desk, scopes, change, **options)
 
 
@@ -219,7 +219,8 @@ def run_edit(
                 if row["origin"] == "default" and row["name"] in layer.config:
                     # While it is set, no report tells what was flashed.
                     below[row["name"]] = f"as flashed, else {row['shown']} (default)"
-        schema = max(_schemas(state, set(named) or known), key=lambda found: len(found.names))
+        of = set(named) or desk.store.concerned()
+        schema = max(_schemas(state, of), key=lambda found: len(found.names))
         names = {*schema.names, *layer.config}
         text = edit.write(layer, schema, {n: shown.secret(n) for n in names}, below)
         kept = place.folder / "secrets" / "edited-settings.toml"
@@ -311,7 +312,7 @@ def _run(
 
 def _all(desk: Desk, scopes: list[Scope]) -> list[str]:
     ids = [scope.name for scope in scopes if scope.kind == "device"]
-    return ids or sorted(desk.store.known())
+    return ids or sorted(desk.store.concerned())
 
 
 def finish(desk: Desk, ids: list[str], *, wait: bool, timeout: float, as_json: bool) -> None:

@@ -46,7 +46,7 @@ def command(
     store = Store(place.database)
     for device_id in ids:
         store.device(device_id)
-    begins = time.time() - since(span)
+    begins = max(0.0, time.time() - since(span))
     found = [
         (message.at, message.device_id, dict(message.document))
         for message in Records(store).newest("event", ids, since=begins, limit=limit)

@@ -28,6 +28,7 @@ from fleetling.errors import FleetlingError
 from fleetling.registry import Store
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PRIORITY = 2**31 - 1  # what every database has
 
 
 @click.group("group")
@@ -68,7 +69,9 @@ def list_(as_json: bool, folder: Path | None) -> None:
 @command.command("set")
 @click.argument("name")
 @click.argument("rule", nargs=-1, required=True, metavar="RULE")
-@click.option("--priority", type=int, help="The higher wins; 0 at first.")
+@click.option(
+    "--priority", type=click.IntRange(-PRIORITY, PRIORITY), help="The higher wins; 0 at first."
+)
 @click.option("--dry-run", is_flag=True, help="Only show who would be in it.")
 @JSON
 @home_option

@@ -103,7 +103,9 @@ class Desk:
         return self.store.state()
 
     def plan(self, scopes: Iterable[Scope], edit: Edit) -> Plan:
-        return plan(self.state(), scopes, self.store.known(), edit)
+        scopes = list(scopes)
+        named = {scope.name for scope in scopes if scope.kind == "device"}
+        return plan(self.state(), scopes, self.store.concerned() | named, edit)
 
     def put_in_force(self, first: Plan, scopes: Iterable[Scope], edit: Edit, note: str) -> Plan:
         """Stores a planned change; made anew upon what somebody else has stored meanwhile.

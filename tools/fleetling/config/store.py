@@ -96,6 +96,14 @@ class ConfigStore:
             found = set(session.scalars(select(Device.id)))
             return found | set(session.scalars(select(FactsRow.device_id)))
 
+    def concerned(self) -> set[str]:
+        """Those that settings of groups and the fleet are for: known, and not revoked. What a
+        revoked board has last said of its settings would hold up the others for ever."""
+        with self._store.session() as session:
+            revoked = select(Device.id).where(Device.revoked_at.is_not(None))
+            gone = set(session.scalars(revoked))
+        return self.known() - gone
+
     def state(self, only: Collection[str] | None = None) -> State:
         """All of it, as one moment has it; with `only`, of the devices just these."""
         some = only if only is not None and len(only) <= LISTED else None

@@ -192,7 +192,8 @@ class Catalogue:
 
 def version_key(text: str) -> tuple[int, ...]:
     """For comparing versions; "1.25.0-preview" counts as 1.25.0, what is none as 0."""
-    numbers = re.match(r"v?(\d+(?:\.\d+){0,3})", text)
+    # A board's may have thousands of digits, which int() refuses.
+    numbers = re.match(r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})", text)
     parts = [int(part) for part in numbers[1].split(".")] if numbers else []
     return tuple(parts + [0] * (4 - len(parts)))
 

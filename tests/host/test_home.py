@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
@@ -110,6 +112,31 @@ def test_an_init_that_was_cut_before_its_last_step_is_finished(tmp_path: Path) -
     (tmp_path / "fleetling.toml").unlink()
     with pytest.raises(FleetlingError, match="no fleetling"):
         create(tmp_path, PLAN)
+
+
+@pytest.mark.parametrize("cut", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_a_private_file_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: BaseException
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise cut
+
+    path = tmp_path / "targets-01234567.key"  # half of one would keep `release sign` from work
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        with pytest.raises(type(cut)):
+            home.write_private(path, b"key")
+    assert list(tmp_path.iterdir()) == []
+    home.write_private(path, b"key")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_nlink == 1
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr("os.link", Mock(side_effect=OSError(errno.EPERM, "no links")))
+        with pytest.raises(FileExistsError):
+            home.write_private(path, b"other")
+        assert path.read_bytes() == b"key" and list(tmp_path.iterdir()) == [path]
+    home.write_private(tmp_path / "other.key", b"other")
+    assert (tmp_path / "other.key").read_bytes() == b"other"
 
 
 def test_two_that_make_a_fleet_at_once_make_one(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ start without a person are not. Keys are never overwritten: a file is made whole
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,12 +115,30 @@ class Plan:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Writes a new file that only its owner may read; on the disk when this returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes a new file that only its owner may read; whole, and on the disk, when it has its
+    name.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=files.UNFINISHED, dir=path.parent)  # 0600
+    new = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+    files.sync(path.parent)
 
 
 def create(folder: Path, plan: Plan) -> Home:

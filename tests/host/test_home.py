@@ -12,10 +12,15 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fleetling import home
+from fleetling.broker import process
+from fleetling.broker.fleet import broker_files
+from fleetling.broker.process import LocalBroker
+from fleetling.cli import broker
 from fleetling.errors import FleetlingError
 from fleetling.home import UNFINISHED, Home, Plan, create, find
 from fleetling.image.nvs import LIMITS, Provision, build_nvs
@@ -137,6 +142,26 @@ def test_a_private_file_is_whole_or_not_there(
         assert path.read_bytes() == b"key" and list(tmp_path.iterdir()) == [path]
     home.write_private(tmp_path / "other.key", b"other")
     assert (tmp_path / "other.key").read_bytes() == b"other"
+
+
+def test_a_broker_that_ends_is_told(fleet: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(LocalBroker):
+        def start(self) -> None:
+            self._log.write_text("out of memory\n")
+
+    monkeypatch.setattr(broker, "LocalBroker", Ended)
+    done = CliRunner().invoke(broker.command, ["run", "--home", str(fleet.folder)])
+    assert isinstance(done.exception, FleetlingError) and "out of memory" in str(done.exception)
+
+
+def test_a_broker_starts_for_a_user_without_a_name(
+    fleet: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    monkeypatch.setattr("getpass.getuser", Mock(side_effect=KeyError("getpwuid()")))
+    monkeypatch.setattr(process, "find_mosquitto", lambda: "mosquitto")
+    started = LocalBroker(broker_files(fleet), fleet.folder / "broker", kind="mosquitto")
+    assert started._command()[0] == "mosquitto"
 
 
 def test_two_that_make_a_fleet_at_once_make_one(tmp_path: Path) -> None:

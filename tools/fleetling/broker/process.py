@@ -84,6 +84,11 @@ class LocalBroker:
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        return " / ".join(self.log.strip().splitlines()[-3:])
+
     def _command(self) -> list[str]:
         if self.kind == "mosquitto":
             program = find_mosquitto()
@@ -91,7 +96,9 @@ class LocalBroker:
                 raise FleetlingError(
                     "mosquitto is not installed", "apt-get install mosquitto, or use amqtt."
                 )
-            path = write_mosquitto(self._files, self._folder, user=getpass.getuser())
+            # For root alone; others may have no name, in a container.
+            user = getpass.getuser() if os.geteuid() == 0 else None
+            path = write_mosquitto(self._files, self._folder, user=user)
             return [program, "-c", str(path)]
         files = self._files
         return [
@@ -126,9 +133,8 @@ class LocalBroker:
         for port in (self._files.port, self._files.claim_port):
             while not _listens(port):
                 if process.poll() is not None or time.monotonic() > until:
-                    last = self.log.strip().splitlines()[-3:]
                     raise FleetlingError(
-                        f"{self.kind} did not start: {' / '.join(last)}",
+                        f"{self.kind} did not start: {self.last_words}",
                         "Is the port free? Its log says more.",
                     )
                 time.sleep(0.05)

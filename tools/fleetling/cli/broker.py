@@ -14,6 +14,7 @@ from fleetling.broker.fleet import broker_files, write_revoked
 from fleetling.broker.process import LocalBroker
 from fleetling.cli.options import authority, home_option
 from fleetling.cli.screen import output
+from fleetling.errors import FleetlingError
 from fleetling.registry import Store
 
 
@@ -55,6 +56,7 @@ def run(kind: str | None, folder: Path | None) -> None:
         )
         while broker.running:
             time.sleep(0.5)
+        raise FleetlingError(f"{broker.kind} has ended: {broker.last_words}", "Run it again.")
 
 
 @command.command()

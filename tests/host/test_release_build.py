@@ -17,6 +17,7 @@ from tuf_repository import Board, served
 from tuf_repository import Repository as Site
 
 from fleetling import device
+from fleetling.application import read_application
 from fleetling.errors import FleetlingError
 from fleetling.release import build
 from fleetling.release.application import build_slot
@@ -96,6 +97,19 @@ def test_an_application_is_compiled_and_its_sources_kept(
     assert repository.store.sources.stat().st_mode & 0o077 == 0
     repository.publish()
     assert not verify(repository).problems
+
+
+def test_a_link_that_is_not_followed_is_told(tmp_path: Path) -> None:
+    for name in ("application", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "elsewhere/data.json").write_text("{}")
+    folder = tmp_path / "application"
+    (folder / "app.py").write_text(APP)
+    (folder / "lib").symlink_to(tmp_path / "elsewhere")
+    (folder / "gone.txt").symlink_to(tmp_path / "nowhere")
+    (folder / "data.json").symlink_to(tmp_path / "elsewhere/data.json")
+    files, left_out = read_application(folder)
+    assert sorted(files) == ["app.py", "data.json"] and left_out == ["gone.txt", "lib"]
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: Any) -> None:

@@ -24,6 +24,8 @@ def read_application(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if not path.is_file():
+            if path.is_symlink():  # to a folder, or to nothing: it is not followed
+                left_out.append(name.as_posix())
             continue
         if _stays(name):
             left_out.append(name.as_posix())

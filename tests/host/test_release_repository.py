@@ -170,6 +170,21 @@ def test_yanked_means_gone_and_never_again(repository: Repository) -> None:
     assert len(repository.releases("esp32")) == 3
 
 
+@pytest.mark.parametrize("name", ["timestamp", "1.snapshot", "1.targets", "1.root"])
+def test_metadata_in_the_place_of_another_is_named(repository: Repository, name: str) -> None:
+    folder = repository.store.metadata
+    other = "timestamp" if name == "1.root" else "1.root"
+    shutil.copy(folder / f"{other}.json", folder / f"{name}.json")
+    with pytest.raises(
+        FleetlingError, match=rf"{name}\.json is metadata of {other.removeprefix('1.')}"
+    ):
+        for role in ROLES:
+            repository.store.published(role)
+    with pytest.raises(FleetlingError):
+        repository.add_app("pump", slot("1.0.0"))
+        repository.publish()
+
+
 def test_a_yanked_version_is_that_one_and_no_other(repository: Repository) -> None:
     for version in ("2.1.0", "3.1"):
         repository.add_app("pump", slot(version))

@@ -110,7 +110,7 @@ class Store:
         return found
 
     def root(self, version: int) -> Metadata[Root]:
-        return self._read(f"{version}.root.json")
+        return self._read(f"{version}.root.json", "root")
 
     def published(self, role: str) -> Metadata[Any] | None:
         """What is published of a role, or None."""
@@ -119,28 +119,38 @@ class Store:
             return self.root(versions[-1]) if versions else None
         if not (self.metadata / "timestamp.json").is_file():
             return None
-        timestamp: Metadata[Timestamp] = self._read("timestamp.json")
+        timestamp: Metadata[Timestamp] = self._read("timestamp.json", "timestamp")
         if role == "timestamp":
             return timestamp
         number = timestamp.signed.snapshot_meta.version
-        snapshot: Metadata[Snapshot] = self._read(f"{number}.snapshot.json")
+        snapshot: Metadata[Snapshot] = self._read(f"{number}.snapshot.json", "snapshot")
         if role == "snapshot":
             return snapshot
         listed = snapshot.signed.meta.get(f"{role}.json")
-        return self._read(f"{listed.version}.{role}.json") if listed else None
+        return self._read(f"{listed.version}.{role}.json", "targets") if listed else None
 
     def published_products(self) -> list[str]:
         snapshot: Metadata[Snapshot] | None = self.published("snapshot")
         names = [name.removesuffix(".json") for name in snapshot.signed.meta] if snapshot else []
         return sorted(set(names) - {"targets"})
 
-    def _read(self, name: str) -> Metadata[Any]:
+    def _read(self, name: str, kind: str) -> Metadata[Any]:
         path = self.metadata / name
         if not path.is_file():
             raise FleetlingError(
                 f"{path} is missing", "Bring it back from a copy of the repository."
             )
-        return parse(path.read_bytes(), path)
+        return self._parsed(path, kind)
+
+    @staticmethod
+    def _parsed(path: Path, kind: str) -> Metadata[Any]:
+        message = parse(path.read_bytes(), path)
+        if message.signed.type != kind:
+            raise FleetlingError(
+                f"{path} is metadata of {message.signed.type}, and not of {kind}",
+                "Bring it back from a copy of the repository.",
+            )
+        return message
 
     def write(self, role: str, message: Metadata[Any]) -> None:
         """Writes metadata where boards look for it."""
@@ -161,7 +171,7 @@ class Store:
 
     def staged_role(self, role: str) -> Metadata[Any] | None:
         path = self._staged_path(role)
-        return parse(path.read_bytes(), path) if path.is_file() else None
+        return self._parsed(path, role if role in TOP else "targets") if path.is_file() else None
 
     def stage(self, role: str, message: Metadata[Any]) -> None:
         self._private(self.staged)

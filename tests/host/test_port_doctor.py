@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fleetling import home
-from fleetling.pki import Authority, make_authority
+from fleetling.pki import Authority, Identity, make_authority
 from fleetling.port import checks, doctor
 from fleetling.port.checks import GOOD, SKIPPED, WARNING, WRONG, Finding
 from fleetling.port.facts import Facts
@@ -60,14 +60,22 @@ def broker(folder: Path, authority: Authority, name: str, days: int = 90) -> Ite
 
 
 @contextmanager
-def web(folder: Path) -> Iterator[str]:
+def web(folder: Path, identity: Identity | None = None) -> Iterator[str]:
+    """A web server for a folder, with TLS where it has an identity; its address."""
+
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        if identity is not None:
+            (folder / "crt").write_bytes(identity.certificate_pem)
+            (folder / "key").write_bytes(identity.key_pem())
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(folder / "crt", folder / "key")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http{'s' if identity else ''}://127.0.0.1:{server.server_port}/"
         server.shutdown()
 
 
@@ -112,6 +120,36 @@ def test_a_repository_is_judged_by_its_timestamp(tmp_path: Path, authority: Auth
     assert state() == WRONG
     assert looked(authority, broker="x:1")["repository"].state == WARNING
     assert looked(authority, broker="x:1", repo="file:///etc/")["repository"].state == WRONG
+
+
+def test_a_repository_with_tls_is_trusted_as_the_board_trusts(
+    tmp_path: Path, authority: Authority
+) -> None:
+    (tmp_path / "metadata").mkdir()
+    later = (NOW + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    timestamp = tmp_path / "metadata/timestamp.json"
+    timestamp.write_text(json.dumps({"signed": {"expires": later}}))
+    for signer, state in ((authority, GOOD), (make_authority("elsewhere"), WRONG)):
+        with web(tmp_path, signer.server(["127.0.0.1"], 9)) as url:
+            found = looked(authority, broker="127.0.0.1:1", repo=url)["repository"]
+        assert url.startswith("https:") and found.state == state, found
+
+
+@pytest.mark.parametrize(
+    "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_a_server_that_speaks_no_http_is_told(authority: Authority, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        assert looked(authority, broker="127.0.0.1:1", repo=url)["repository"].state == WRONG
 
 
 def test_a_board_without_identity_has_nothing_to_dial(authority: Authority) -> None:

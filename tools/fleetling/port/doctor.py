@@ -8,6 +8,7 @@ here; what they mean is decided on values.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import socket
 import ssl
@@ -95,7 +96,7 @@ def surroundings(facts: Facts, now: datetime) -> list[Finding]:
         text = "it was provisioned without one, and takes no updates"
         hint = "Name it in fleetling.toml (repo), then fleetling provision ID --again."
         return [*found, Finding("repository", WARNING, text, hint)]
-    return [*found, _repository(repo, now)]
+    return [*found, _repository(repo, facts.data("ca"), now)]
 
 
 def fleet(home: Home | None, facts: Facts) -> list[Finding]:
@@ -131,9 +132,7 @@ def _dial(check: str, endpoint: str, ca: bytes, now: datetime) -> Finding:
     """A TLS handshake as the board makes it, up to the certificate that it would show."""
     host, _, port = endpoint.rpartition(":")
     try:
-        context = ssl.create_default_context(
-            cadata=load_certificate(ca, "the trust anchor").public_bytes(Encoding.PEM).decode()
-        )
+        context = _trusting(ca)
     except (FleetlingError, ssl.SSLError) as e:
         return Finding(check, WRONG, f"the board's trust anchor is damaged: {e}", "Provision it.")
     try:
@@ -162,19 +161,32 @@ def _dial(check: str, endpoint: str, ca: bytes, now: datetime) -> Finding:
     return Finding(check, until.state, f"{endpoint}, certificate {until.text}", until.remedy)
 
 
-def _repository(url: str, now: datetime) -> Finding:
+def _trusting(ca: bytes) -> ssl.SSLContext:
+    """What a board trusts: the fleet's CA alone."""
+    pem = load_certificate(ca, "the trust anchor").public_bytes(Encoding.PEM)
+    return ssl.create_default_context(cadata=pem.decode())
+
+
+def _repository(url: str, ca: bytes, now: datetime) -> Finding:
     """Whether its timestamp can be fetched, and is fresh; boards verify the signatures."""
     address = urljoin(url.rstrip("/") + "/", "metadata/timestamp.json")
     remedy = "Serve the folder repository/ there: docs/releases.md"
     if not address.startswith(("http://", "https://")):
         return Finding("repository", WRONG, f"{url} is no web address", "Correct repo.")
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:  # noqa: S310 - checked
+        context = _trusting(ca) if address.startswith("https://") else None
+        with urllib.request.urlopen(  # noqa: S310 - checked
+            address, timeout=TIMEOUT_S, context=context
+        ) as answer:
             signed = json.loads(answer.read(LONGEST))["signed"]
         until = datetime.fromisoformat(signed["expires"])
-    except (urllib.error.URLError, OSError) as e:
-        return Finding("repository", WRONG, f"{address}: {getattr(e, 'reason', e)}", remedy)
-    except (ValueError, KeyError, TypeError):
+        if until.tzinfo is None:
+            raise ValueError
+    except FleetlingError as e:
+        return Finding("repository", WRONG, f"the board's trust anchor: {e}", "Provision it.")
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as e:
+        return Finding("repository", WRONG, f"{address}: {getattr(e, 'reason', e)!s}", remedy)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Finding("repository", WRONG, f"{address} is no TUF metadata", remedy)
     if until < now:
         return Finding(

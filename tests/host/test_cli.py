@@ -101,6 +101,7 @@ def test_every_command_has_help(name: str) -> None:
         (("group", "set", "g", "colour=red"), 1, "character 1"),
         (("group", "set", "g", "tag=a", "--priority", "9" * 20), 2, "range"),
         (("device", "tag", "a", "--add", "a b"), 1, "no tag"),
+        (("events", "--limit", "-1"), 2, "range"),
         (("reset", "a"), 2, "--level"),
         (("reset", "a", "--level", "all"), 2, "identity"),
         (("sim", "run", "nowhere"), 1, "fleetling sim new"),

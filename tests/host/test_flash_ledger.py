@@ -139,7 +139,8 @@ def test_labels_are_those_of_finished_boards(path: Path) -> None:
     assert head == "id,mac,chip,date,qr"
     assert row.startswith("pump-1,aa,esp32,2") and row.endswith("https://x.example/pump-1?m=aa")
     assert sorted(out.parent.iterdir()) == [path, out]
-    with pytest.raises(FleetlingError, match="no text for labels"):
-        labels.write_labels(out, entries, "{secret}")
+    for wrong in ("{secret}", "{id[x]}", "{id.x}", "{"):
+        with pytest.raises(FleetlingError, match="no text for labels"):
+            labels.write_labels(out, entries, wrong)
     assert out.read_text().splitlines() == [head, row]
     assert "█" in labels.draw("pump-1")

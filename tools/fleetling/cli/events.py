@@ -28,7 +28,13 @@ from fleetling.registry import Store
     "--since", "span", default="1d", show_default=True, help="How far back: 90s, 2h, 7d."
 )
 @click.option("--code", help="Only events with this code: boot, crash, alert, ...")
-@click.option("--limit", default=200, show_default=True, help="At most so many, the newest.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="At most so many, the newest.",
+)
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @JSON
 @home_option

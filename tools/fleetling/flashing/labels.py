@@ -34,7 +34,7 @@ def label_text(template: str, entry: Entry) -> str:
     }
     try:
         return template.format_map(words)
-    except (KeyError, ValueError, IndexError, AttributeError) as e:
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError) as e:
         raise FleetlingError(
             f"{template!r} is no text for labels", "Use {id}, {mac}, {chip} and {date}."
         ) from e

@@ -50,6 +50,17 @@ def test_a_hub_that_is_started_often_keeps_no_more(store: Store) -> None:
     assert len(Records(store).newest("event")) <= 20 + 10
 
 
+def test_a_clock_that_was_ahead_pushes_out_nothing_that_comes(store: Store) -> None:
+    records, now = Records(store, {"health": 20}), time.time()
+    for start, count in ((now + 1e8, 60), (now - 1000, 3 * TRIM_EVERY - 60)):
+        for up in range(count):
+            message = Message("a", "health", start + up, {"up": up, "of": start})
+            records.add([message])
+            if start < now and up > 20:
+                found = records.newest("health", ["a"], limit=9999)
+                assert sum(m.at < now for m in found) >= 20
+
+
 def test_newest_by_time_and_number_oldest_first(store: Store) -> None:
     records = Records(store)
     records.add([beat("a", up) for up in (5, 1, 3, 2, 4)])

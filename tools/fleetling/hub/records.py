@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Index, String, Text, delete, insert, select
@@ -28,6 +28,7 @@ KINDS = {"up/health": "health", "up/event": "event", "up/crash": "crash"}
 KEPT = {"health": 2000, "event": 1000, "crash": 50}
 TRIM_EVERY = 100  # so many more than the limit may stand there before the oldest go
 LISTED = 300
+AHEAD = timedelta(hours=1)  # of clocks of several hubs, at most
 
 
 class RecordRow(Base):
@@ -128,14 +129,21 @@ class Records:
 
     def _trim_one(self, device_id: str, kind: str) -> None:
         mine = (RecordRow.device_id == device_id, RecordRow.kind == kind)
+        beyond = (
+            select(RecordRow.at)
+            .where(*mine)
+            .order_by(RecordRow.at.desc())
+            .offset(self._kept[kind])
+            .limit(1)
+        )
         with self._store.session() as session:
-            oldest = session.scalar(
-                select(RecordRow.at)
-                .where(*mine)
-                .order_by(RecordRow.at.desc())
-                .offset(self._kept[kind])
-                .limit(1)
-            )
+            if session.scalar(beyond) is None:
+                return
+            # Those of a time when this machine's clock was ahead go first: until it gets there
+            # they would be the newest, and nothing that comes would stay.
+            ahead = datetime.now(UTC).replace(tzinfo=None) + AHEAD
+            session.execute(delete(RecordRow).where(*mine, RecordRow.at > ahead))
+            oldest = session.scalar(beyond)
             if oldest is not None:
                 session.execute(delete(RecordRow).where(*mine, RecordRow.at <= oldest))
 

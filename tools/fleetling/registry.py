@@ -27,7 +27,7 @@ from fleetling.errors import FleetlingError
 __all__ = ["Certificate", "Device", "Store"]
 
 
-ATTEMPTS = 3
+ATTEMPTS = 10
 
 
 class Base(DeclarativeBase):
@@ -125,11 +125,10 @@ class Store:
         """Lets devices enrol once each; those that are known stay as they are. How many are
         new."""
         wanted = list(device_ids)
-        while True:
-            try:
+        for _ in range(ATTEMPTS):
+            with suppress(IntegrityError):  # another program was faster with one of them
                 return self._expect(wanted)
-            except IntegrityError:
-                continue  # another program was faster with some of them
+        return self._expect(wanted)
 
     def _expect(self, device_ids: list[str]) -> int:
         added = 0

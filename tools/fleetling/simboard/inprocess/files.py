@@ -41,6 +41,8 @@ class File:
             raise BoardError(ERRNO["EBADF"])
         if n is None or n < 0:
             n = max(0, self._fs.size(handle) - self._fs.tell(handle))
+        if n >= 1 << 31:
+            raise OverflowError("overflow converting long int to machine word")
         return self._fs.read(handle, n)
 
     def _readline(self, n: int = -1) -> bytes:

@@ -139,6 +139,7 @@ ROWS = [
         "device/events without_a_file_system_events_still_go_out",
         "device/vault a_file_system_that_fails_does_not_stop_the_promotion",
         "device/supervisor a_board_that_cannot_write_still_resets",
+        "virtual/damaged_files a_spoilt_block_keeps_no_board_away",
     ),
     row(
         "P-12",
@@ -375,6 +376,7 @@ ROWS = [
         "device/http_client nothing_is_endless",
         "device/http_client lengths_that_lie",
         "device/tuf_client too_much_data_is_refused",
+        "virtual/update_attacks roles_without_end_cannot_fill_the_file_system",
     ),
     row(
         "N-6",
@@ -383,6 +385,7 @@ ROWS = [
         "virtual/update_network a_server_that_trickles_is_left_and_the_watchdog_is_fed",
         "device/http_client the_slow_are_left",
         "device/http_client the_whole_job_has_a_deadline",
+        "virtual/update_network a_slow_server_does_not_have_the_board_reset",
     ),
     row(
         "N-7",
@@ -463,6 +466,7 @@ ROWS = [
         "cut between storing two metadata files",
         "consistent",
         "device/tuf_client a_cut_at_each_change_of_a_file_is_old_or_new_and_goes_on",
+        "device/tuf_client withdrawn_keys_take_them_along_whatever_comes_in_between",
     ),
     row(
         "D-1",
@@ -516,6 +520,8 @@ ROWS = [
         "device/events what_did_not_arrive_survives_a_reset_and_numbers_go_on",
         "virtual/agent_life two_hundred_forced_reconnects_lose_no_event",
         "host/hub_records the_same_is_stored_once_whenever_it_comes",
+        "virtual/slow_broker what_a_long_absence_left_takes_longer_than_a_deadline",
+        "virtual/crash_records what_is_spoilt_keeps_no_heartbeat_back",
     ),
     row(
         "D-9",
@@ -535,10 +541,11 @@ ROWS = [
     ),
     row(
         "D-11",
-        "settings of an older or newer schema",
-        "kept, still read",
+        "settings or records of an older or newer version",
+        "kept, still read; else as if there were none",
         "virtual/settings settings_of_another_release_are_kept_for_its_return",
         "device/config_change what_another_release_stored_is_kept_unread",
+        "virtual/update_storage a_record_of_another_agents_making_keeps_no_board_away",
     ),
     row(
         "D-12",
@@ -592,6 +599,7 @@ ROWS = [
         "virtual/settings a_canary_in_a_tried_password_is_nowhere",
         "virtual/application a_secret_that_is_raised_is_struck_out",
         "e2e/config_service a_secret_never_shows",
+        "virtual/crash_records a_secret_is_struck_out_however_it_is_quoted",
     ),
     row(
         "D-22",

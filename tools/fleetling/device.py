@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
 import re
 import struct
 import subprocess
 import tempfile
+import tokenize
 import zlib
 from collections.abc import Collection
 from functools import cache
@@ -43,6 +45,7 @@ OPTIONAL = ("agent/crypto/ed25519.py", "agent/crypto/rsa.py", "agent/crypto/sha5
 BOARD_FILES = ("boot.py", "main.py", "rescue.py")
 MANIFEST = "manifest.json"
 PATH = re.compile(r"[A-Za-z0-9._/-]{1,64}")
+_WORD = re.compile(r"[\w\"']")  # what must not stand together
 
 
 def source_folder() -> Path:
@@ -179,8 +182,8 @@ def slot_files(
         security: its counter, below which a board that has confirmed it never goes.
         app: the application's files by path.
         compiled: modules as .mpy, as boards take them; as .py they also run on the CPython board.
-        bare: the agent's sources without comments, docstrings and most of their indentation, so
-            that three slots fit.
+        bare: the agent's sources without comments, docstrings and most white space, so that three
+            slots fit.
         without: paths of OPTIONAL that are left out.
     """
     files: dict[str, bytes] = {}
@@ -205,5 +208,25 @@ def _bare(source: bytes) -> bytes:
             continue
         if isinstance(body[0].value, ast.Constant):
             del body[0]
-    text = ast.unparse(tree)
-    return re.sub(r"^ +", lambda s: " " * (len(s[0]) // 4), text, flags=re.M).encode()
+    return _tight(ast.unparse(tree)).encode()
+
+
+def _tight(source: str) -> str:
+    """The same without blank lines, with one space for a level and none between most tokens."""
+    made: list[str] = []
+    level = 0
+    before = ""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind, text = token[:2]
+        level += (kind == tokenize.INDENT) - (kind == tokenize.DEDENT)
+        if kind in (tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.ENDMARKER):
+            continue
+        if kind == tokenize.NEWLINE:
+            text = before = "\n"
+        elif before in ("", "\n"):
+            made.append(" " * level)
+        elif _WORD.match(before[-1]) and _WORD.match(text[0]):
+            made.append(" ")
+        made.append(text)
+        before = text
+    return "".join(made)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,9 @@ def test_a_broker_that_is_not_ready_yet_is_ended(
     assert [child.returncode for child in seen] != [None] and not broker.running
 
 
-# A command whose first sleep while it waits, and not while it starts others, is in a finalizer.
+PATIENCE_S = 120
+
+# A command whose first wait, and not one while it starts others, is in a finalizer.
 CHILD = """
 import os, sys, threading, time
 from fleetling.cli import main
@@ -44,14 +47,22 @@ class Finalized:
         os.write(1, b"in a finalizer\\n")
         wait(600)
 
-def sleep(seconds):
+def first(seconds):
     waits = seconds >= 0.1 and threading.current_thread() is threading.main_thread()
     if waits and not once:
         once.append(Finalized)
         Finalized()
+
+def sleep(seconds):
+    first(seconds)
     wait(seconds)
 
+def held(self, timeout=None):
+    first(timeout or 0)
+    return hold(self, timeout)
+
 once, wait, time.sleep = [], time.sleep, sleep
+hold, threading.Condition.wait = threading.Condition.wait, held
 main()
 """
 
@@ -78,11 +89,14 @@ def interrupted(place: Path, *arguments: str) -> tuple[int, str, str]:
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
+        too_late = threading.Timer(PATIENCE_S, process.kill)
+        too_late.start()
         try:
             assert process.stdout is not None
             for line in process.stdout:
                 if line == "in a finalizer\n":
                     break
+            too_late.cancel()
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         finally:

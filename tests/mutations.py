@@ -197,7 +197,7 @@ MUTATIONS = [
     Mutation(
         "what failed is not remembered",
         "agent/update/record.py",
-        'if one["sha256"] not in record["bad"]:',
+        'if one.get(key) and one[key] not in record["bad"]:',
         "if False:",
         (_virtual("update.py one_that_crashes_is_reverted_and_not_tried_again"),),
     ),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The command `previous`: what ran before comes back, on trial, without a download.
 
-What is left by it is condemned, for the assignment that brought it may still stand. The security
-floor holds here too. Loaded for the command.
+What is left by it is condemned once that is confirmed, for the assignment that brought it may
+still stand. The security floor holds here too. Loaded for the command.
 """
 
 from agent.errors import Refused
@@ -26,8 +26,7 @@ async def order(runtime, kind):
     floor = runtime.state.get_int(dict(here.FLOORS)[kind])
     if part["security"] < floor:
         raise Refused("update-security", "{} < {}".format(part["security"], floor))
-    kept["parts"] = [left] if left["sha256"] else []
-    record.condemn(kept)
+    part["left"] = left
     kept["bad"] = [content for content in kept["bad"] if content != part["sha256"]]
     record.begin(kept, _ID, [part])
     kept["state"] = "verified"
@@ -52,7 +51,7 @@ def _application(runtime):
         version, content, security = pack.known(slotword.pack_path(number))
         if content and number != running:
             left = "" if running is None else pack.known(slotword.pack_path(running))[1]
-            return _part("app", version, security, content, number), {"sha256": left}
+            return _part("app", version, security, content, number), left
     raise Refused("update-none", "app")
 
 
@@ -67,7 +66,7 @@ async def _firmware():
     left = firmware.text(await running.digest(running.length(), firmware.pause))
     part = _part("firmware", version, security, content, other.number)
     part["size"] = length
-    return part, {"sha256": left}
+    return part, left
 
 
 def _part(kind, version, security, content, place):

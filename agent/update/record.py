@@ -128,11 +128,11 @@ def begin(record, order_id, parts):
     save(record)
 
 
-def condemn(record):
-    """These contents are not tried again."""
+def condemn(record, key="sha256"):
+    """These contents are not tried again; by the key "left", what the command `previous` left."""
     for one in record["parts"]:
-        if one["sha256"] not in record["bad"]:
-            record["bad"] = record["bad"][1 - _REMEMBERED :] + [one["sha256"]]
+        if one.get(key) and one[key] not in record["bad"]:
+            record["bad"] = record["bad"][1 - _REMEMBERED :] + [one[key]]
 
 
 def keep_progress(content, state, validator):

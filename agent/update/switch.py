@@ -90,6 +90,7 @@ def confirm(runtime, kept):
             record.keep_firmware(known)
     if app:
         _keep_way_back(state, app)
+    record.condemn(kept, "left")
     kept.pop("alone", None)  # what it was held for may be here now
     kept["state"] = "confirmed"
     kept["code"] = kept["detail"] = ""

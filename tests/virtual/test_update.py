@@ -201,6 +201,8 @@ def test_a_previous_one_that_was_damaged_is_refused_at_once(world: World) -> Non
         )
         assert not world.server.requests
         assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+        # What goes on running is not held for bad.
+        assert not json.loads(board.files()["/fl/update"])["bad"]
         # Nor is it under way for ever where the power went before it said so.
         left = json.loads(board.files()["/fl/update"]) | {"state": "fetching", "code": ""}
         board.power_cycle()
@@ -208,6 +210,21 @@ def test_a_previous_one_that_was_damaged_is_refused_at_once(world: World) -> Non
         world.broker.publish("fleetling/v1/dev/down/update", b"", retain=True)
         board.boot(BOOT_S)
         assert json.loads(board.files()["/fl/update"])["state"] == "refused"
+
+
+def test_where_the_previous_one_fails_what_was_left_for_it_may_come_again(world: World) -> None:
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        assert command(world, board, "previous", kind="app")["status"] == "ok"
+        world.host.black_hole = True
+        board.run(3600)
+        world.host.black_hole = False
+        board.run(LONG_S)
+        assert "trial" in world.states() and "reverted" in world.states()
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+        assert not json.loads(board.files()["/fl/update"])["bad"]
 
 
 def test_without_the_broker_a_trial_ends_but_nothing_is_condemned(world: World) -> None:

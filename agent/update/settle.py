@@ -43,7 +43,7 @@ def settle(runtime):
         there.append(running is not None and running.number == image["place"])
     if any(there) and (state == "reverting" or not all(there)):
         return "back"
-    if all(there):
+    if there and all(there):
         if state != "trial":
             kept["state"] = "trial"
             kept["faults"] = 0

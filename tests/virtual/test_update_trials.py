@@ -484,3 +484,20 @@ def test_an_application_never_runs_without_its_firmware(world: World) -> None:
         assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), world.states()
         births = {(b["app"], b["partition"]) for b in world.documents("up/birth")}
         assert births == {("1.0.0", "ota_0"), ("1.1.0", "ota_1")}
+
+
+def test_a_way_back_that_the_record_knows_nothing_of_ends_as_one(world: World) -> None:
+    """The application is on trial, and the record is another agent's, or is gone."""
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.publish()
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("trial"))
+        world.broker.publish("fleetling/v1/dev/down/update", b"", retain=True)
+        board.power_cycle()
+        write_file(board.flash, "/fl/update", b'{"state": "trial", "parts": [{}]}')
+        world.seen.clear()
+        board.run(300)
+        assert world.documents("up/birth")[-1]["app"] == "1.0.0"
+        assert "reverted" in world.states() and "confirmed" not in world.states(), world.states()

@@ -101,7 +101,10 @@ def stays(runtime, kept):
     """Whether a confirmation came so far that no reset brings the old one back."""
     if runtime.state.get_int(slotword.KEY) >> 2:
         return False
-    return not (record.part(kept, "firmware") and firmware.on_trial(firmware.slots()[0]))
+    if not record.part(kept, "firmware"):
+        return True
+    # Not to be on trial is no proof: a bootloader without rollback knows no such state.
+    return firmware.boot_state(firmware.slots()[0].number) == firmware.VALID
 
 
 def _keep_way_back(state, app):

@@ -21,6 +21,9 @@ from fleetling.image.flash import build_flash
 from fleetling.image.nvs import build_nvs
 from fleetling.release import payload
 from fleetling.simboard.chip import stock
+from fleetling.simboard.chip.flash import Flash
+from fleetling.simboard.chip.nvs import Nvs
+from fleetling.simboard.chip.nvs_format import I32
 from fleetling.simboard.inprocess import Board
 from fleetling.simboard.inprocess.flashing import write_file
 
@@ -501,3 +504,25 @@ def test_a_way_back_that_the_record_knows_nothing_of_ends_as_one(world: World) -
         board.run(300)
         assert world.documents("up/birth")[-1]["app"] == "1.0.0"
         assert "reverted" in world.states() and "confirmed" not in world.states(), world.states()
+
+
+def test_where_the_bootloader_has_no_rollback_no_trial_is_taken_for_confirmed(
+    world: World,
+) -> None:
+    """boot.py has given the slot back, and the power went before it chose the other firmware."""
+    path = world.add_firmware("1.1.0")
+    world.publish()
+    with world.board_of(rollback=False) as board:
+        board.boot(BOOT_S)
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("trial"))
+        board.power_cycle()
+        flash = Flash(board.flash.store)
+        flash.and_ranges = [(0x9000, 0xD000)]
+        Nvs(flash, 0x9000, 0x4000).set("fl_state", I32, "slot", 0)
+        world.host.black_hole = True
+        board.run(3600)
+        world.host.black_hole = False
+        world.seen.clear()
+        board.run(300)
+        assert world.documents("up/birth")[-1]["partition"] == "ota_0", world.states()

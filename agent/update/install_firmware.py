@@ -98,8 +98,9 @@ async def _firmware(job, offer, running, other, reader):
 
 
 def _mark(offer):
-    """Names the payload, so that progress in a delta is not taken for progress in the image."""
-    return offer["sha256"] + ("-delta" if offer["base"] else "")
+    """Names the payload, so that progress in a delta is not taken for progress in the image: no
+    mark begins with another."""
+    return ("delta-" if offer["base"] else "") + offer["sha256"]
 
 
 async def _opened(reader, remote, fetch, offer, base, known):

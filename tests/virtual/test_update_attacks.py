@@ -309,6 +309,25 @@ def test_a_note_of_progress_ends_with_what_it_speaks_of(world: World) -> None:
         assert "update-flash" not in board.console
 
 
+def test_a_note_of_progress_in_a_delta_is_none_of_the_whole(world: World) -> None:
+    base = firmware("1.0.0")
+    path = world.add_firmware("1.1.0", firmware("1.1.0", 400_000), base=base)
+    world.publish()
+    with world.board_of(image=base) as board:
+        board.boot(BOOT_S)
+        world.site.bytes_per_s = 20_000
+        world.assign(path)
+        assert run_until(board, 60, lambda: "/fl/update.at" in board.files())
+        signed = world.repository.targets["esp32"].targets
+        for name in [name for name in signed if name.endswith(".delta")]:
+            del signed[name]
+        world.publish()
+        world.assign(path)
+        world.site.bytes_per_s = 80_000
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed"))
+        assert "http-" not in board.console
+
+
 def test_a_file_that_changes_between_two_attempts_is_never_spliced(world: World) -> None:
     path = world.add_firmware("1.1.0", firmware("1.1.0", 300_000))
     world.publish()

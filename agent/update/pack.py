@@ -177,7 +177,12 @@ class Maker:
             raise Refused("update-space", "{} > {}".format(size + _SPARE, free))
         files.make_folder("/slots")
         if not kept:
-            await self._head()
+            try:
+                await self._head()
+            except StorageError:
+                # All of it fits in the old one's place: so its manifest need not fit beside it.
+                files.remove(self._old)
+                await self._head()
         files.remove(self._old)
         try:
             self._file = open(self.new, "r+b")

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from test_update import BOOT_S, update
 from tuf_repository import ONLINE, signer
-from update_world import HOST, World, app, firmware, run_until
+from update_world import HOST, World, app, firmware, run_until, slot_of
 
 from fleetling.simboard.chip.flash import SKIP
 from fleetling.simboard.inprocess import Board, ServerTls
+from fleetling.simboard.inprocess.flashing import write_file
 
 WAIT_S = 400
+SECTOR = 4096
 
 
 @pytest.fixture
@@ -436,6 +438,36 @@ def test_a_full_file_system_is_told_before_anything_is_removed(world: World) -> 
         before = slots(board)
         assert update(world, board, path, state="refused")["code"] == "update-space"
         assert slots(board) == before
+
+
+def fill(board: Board, blocks: int) -> None:
+    """Leaves so many blocks of the file system of a board that is off free."""
+    start, count = board.snapshot(), 0
+    try:
+        while True:
+            write_file(board.flash, f"/filler{count}", bytes(SECTOR))
+            count += 1
+    except OSError:
+        board.restore(start)
+    for number in range(count - blocks):
+        write_file(board.flash, f"/filler{number}", bytes(SECTOR))
+
+
+def test_an_application_fits_where_its_manifest_has_no_room_beside_the_old(world: World) -> None:
+    many = {f"{number:060}.txt": b"%d" % number for number in range(20)}
+    path = world.add_app("1.1.0", {**app("1.1.0"), **many})
+    size = sum(map(len, slot_of("1.1.0", {**app("1.1.0"), **many}).values()))
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        # What it takes of metadata is there before.
+        world.publish()
+        world.assign("pump/none.app")
+        assert run_until(board, WAIT_S, lambda: "tuf-unknown" in board.console)
+        board.power_cycle()
+        write_file(board.flash, "/slots/a.pack", bytes(size + 65_536))
+        fill(board, 3)
+        board.boot(BOOT_S)
+        update(world, board, path)
 
 
 MALFORMED = [b"", b"{", b"[]", b"{}", b'{"id":1,"targets":[]}', b'{"id":"a","targets":"x"}']

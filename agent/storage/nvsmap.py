@@ -45,7 +45,7 @@ MAP = {
         "guard": INT,
         "sec_app": INT,
         "sec_fw": INT,
-        "rescue": 320,
+        "rescue": 400,  # an address of 297 characters, and 101 beside it
         "intent0": 128,
         "intent1": 128,
         "floor0": 32,

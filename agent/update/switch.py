@@ -10,6 +10,8 @@ Invariants:
 - a confirmation marks the firmware before the slot is let loose from it; the floors move last.
 """
 
+import json
+
 from micropython import const
 
 from agent.errors import AgentError, Refused, StorageError
@@ -111,8 +113,9 @@ def _keep_way_back(state, app):
     """Where rescue.py finds this application again, and by which hash it knows it."""
     if "url" not in app:
         return
-    text = '{{"u":"{}","z":{},"h":"{}","m":{}}}'
-    data = text.format(app["url"], app["length"], app["sha256"], app["size"]).encode()
+    text = '{{"u":{},"z":{},"h":"{}","m":{}}}'
+    url = json.dumps(app["url"])
+    data = text.format(url, app["length"], app["sha256"], app["size"]).encode()
     try:
         state.set("rescue", data)
     except StorageError:

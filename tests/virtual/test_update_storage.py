@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 from zlib import crc32
 
@@ -17,9 +18,12 @@ import pytest
 from test_update import BOOT_S
 from update_case import OVER, Case
 from update_scenarios import a_firmware, an_application, told
-from update_world import World, app, run_until
+from update_world import HOST, World, app, run_until, slot_of
 
-from fleetling.simboard.chip.flash import FAIL
+from fleetling.release.bundle import pack_app
+from fleetling.simboard.chip.flash import FAIL, Flash
+from fleetling.simboard.chip.nvs import Nvs
+from fleetling.simboard.chip.nvs_format import BLOB_V1
 from fleetling.simboard.inprocess import Board
 from fleetling.simboard.inprocess.flashing import write_file
 
@@ -221,3 +225,34 @@ def test_what_was_confirmed_but_not_noted_stays_without_a_broker() -> None:
         world.host.black_hole = False
         assert run_until(board, 900, lambda: bool(world.reports()))
         assert world.documents("up/birth")[-1]["app"] == "1.1.0", board.console[-1500:]
+
+
+def test_where_the_application_was_is_kept_however_long_and_odd_its_address_is() -> None:
+    world = World()
+    folder = "f" * (128 - len(f"http://{HOST}//")) + "/"
+    version = "1.1.0"
+    path = 'pump/"' + "p" * 86 + ".app"
+    slot = slot_of(version, app(version))
+    manifest = slot["manifest.json"]
+    facts = {
+        "kind": "app",
+        "version": version,
+        "size": len(manifest),
+        "sha256": sha256(manifest).hexdigest(),
+        "bytes": sum(map(len, slot.values())) - len(manifest),
+    }
+    world.add(path, pack_app(slot), facts)
+    world.publish()
+    # Of 128 bytes, as much as there is room for.
+    world.repository_url = f"http://{HOST}/{folder}"
+    files = world.repository.files
+    for name in list(files):
+        files[folder + name] = files[name]
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.assign(path)
+        assert run_until(board, 400, lambda: world.reported("confirmed")), board.console[-900:]
+        flash = Flash(board.flash.store.clone())
+        flash.and_ranges = [NVS]
+        kept = json.loads(Nvs(flash, 0x9000, 0x4000).get("fl_state", BLOB_V1, "rescue"))
+        assert kept["h"] == facts["sha256"] and kept["u"].endswith(path.partition("/")[2])

@@ -81,12 +81,13 @@ class World(VirtualFleet):
         self.site = self.net.host(HOST, 80, self.server.handle)
         self.settings = {**WAIT, "heartbeat_s": 600, **settings}
         self.orders = 0
+        self.repository_url = f"http://{HOST}/"
         for product in ("pump", "esp32"):
             self.repository.delegate("targets", product, [product + "/*"], terminating=True)
 
     def provision(self, device_id: str = "dev", **changes: Any) -> Provision:
         changes.setdefault("settings", self.settings)
-        changes.setdefault("repository", f"http://{HOST}/")
+        changes.setdefault("repository", self.repository_url)
         changes.setdefault("root", struct.pack("<I", 1) + hashlib.sha256(self.anchor).digest())
         return super().provision(device_id, **changes)
 

@@ -35,9 +35,12 @@ async def join(wifi, task):
     if wifi.connected():
         return
     wifi.board.wlan.active(True)
-    for ssid, password in wifi.settings["wifi"]:
+    networks = wifi.settings["wifi"]
+    for number in range(wifi.first, wifi.first + len(networks)):
+        ssid, password = networks[number % len(networks)]
         if await _try(wifi, task, ssid, password, wifi_status):
             wifi.joins += 1
+            wifi.first = number % len(networks)
             wifi.log.info("wifi", "joined " + ssid)
             return
         wifi.last_error = "wifi-" + wifi_status(wifi.board.wlan)

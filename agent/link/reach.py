@@ -17,6 +17,9 @@ from agent.link import login
 _DIALLING = ("facts", "link.dial", "link.floor", "link.join", "link.sntp", "link.tls")
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
+_STAY = const(
+    8
+)  # tries before another network has its turn: the one that is joined may lead nowhere
 _WANTED = ("identity-changed", "settings-changed")
 
 
@@ -38,6 +41,8 @@ async def reach(session, task):
             await task.sleep(pause_s(session.attempt, byte, session.settings["reconnect_s"]))
             session.attempt += 1
         session.ended = None
+        if session.attempt and not session.attempt % _STAY:
+            _elsewhere(session.wifi)
         try:
             await _round(session, task)
             return
@@ -54,6 +59,12 @@ def _tell(session, e):
     session.log.warning("link", "{} {}".format(e.code, e.detail))
     if e.code in ("tls-expired", "tls-future"):
         session.clock.distrust()
+
+
+def _elsewhere(wifi):
+    if len(wifi.settings["wifi"]) > 1 and wifi.connected():
+        wifi.first += 1
+        wifi.leave()
 
 
 async def _round(session, task):
@@ -75,6 +86,7 @@ async def _round(session, task):
     if not claim:
         await _announce(session)
     session.last_error = ""
+    session.wifi.first = 0
 
 
 async def _connect(session, task, identity, will):

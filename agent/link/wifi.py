@@ -3,7 +3,10 @@
 
 
 class Wifi:
-    """`settings["wifi"]`: [[ssid, password], ...], the most wanted first."""
+    """`settings["wifi"]`: [[ssid, password], ...], the most wanted first. `first`: the number of
+    the one to begin with."""
+
+    first = 0
 
     def __init__(self, board, log, settings):
         self.board = board

@@ -343,6 +343,35 @@ def test_the_next_network_is_joined_when_the_first_is_not_there(fleet: VirtualFl
         assert fleet.documents("/online") == [{"online": True, "boot": 1}]
 
 
+def test_a_network_that_leads_nowhere_gives_way_to_the_next(fleet: VirtualFleet) -> None:
+    fleet.air.add("dead end", "")
+    wifi = [("dead end", ""), ("nowhere", ""), ("works", "open sesame")]
+    with fleet.board(fleet.provision(wifi=wifi)) as board:
+        fleet.host.black_hole = True
+        board.boot(1)
+        deadline = board.now + 1200
+        while board.console.count("joined works") < 1:
+            assert board.now < deadline, board.console
+            board.resume(1)
+        fleet.host.black_hole = False
+        board.resume(400)
+        assert fleet.documents("/online") == [{"online": True, "boot": 1}]
+        # Where that one leads nowhere either, the first has its turn again.
+        fleet.host.black_hole = True
+        joined = board.console.count("joined dead end")
+        board.resume(3600)
+        assert board.console.count("joined dead end") > joined
+        assert board.lives == 1
+
+
+def test_the_only_network_is_not_left_because_the_broker_is_away(fleet: VirtualFleet) -> None:
+    with fleet.board() as board:
+        board.boot(BOOT_S)
+        fleet.host.black_hole = True
+        board.resume(3600)
+        assert board.console.count("wifi: joined") == 1
+
+
 @pytest.mark.parametrize("number", ['"' * 48, "ü" * 48, "\x01" * 48])
 def test_a_command_to_reboot_that_is_retained_is_carried_out_once_at_most(
     fleet: VirtualFleet, number: str

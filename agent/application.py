@@ -3,7 +3,7 @@
 
 `main` is a coroutine function; it runs as the supervised task "app", and has to check in with
 `task.alive()` or `task.sleep(seconds)` once a minute. A failure starts it anew: its module, and
-the tasks that it has started.
+the tasks that it has started (`ended`).
 """
 
 import gc
@@ -11,6 +11,8 @@ import os
 import sys
 
 from micropython import const
+
+from agent import ondemand
 
 DEADLINE_S = const(60)
 _NAMES = ("app.mpy", "app.py", "app")
@@ -41,12 +43,8 @@ def _end_others(tasks):
     """Ends the tasks that the application has started, but for its first."""
     for task in list(tasks.values()):
         if task.of_application:
-            del tasks[task.name]
-            # Its own end, a return or what it raises, must not be that of the next of its name.
-            task.name += " (ended)"
-            task.run = _nothing
-            task.kept.cancel()
+            from agent import ended
 
-
-async def _nothing(task):
-    pass
+            ended.end(task)
+            ended = None
+    ondemand.release("ended")

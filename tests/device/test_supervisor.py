@@ -5,6 +5,7 @@ import struct
 
 from support import Ended, FakeBoard, raises, raises_async, supervisor_of
 
+from agent.ended import end
 from agent.errors import AgentError, StorageError
 from agent.supervisor import BootRecord, Task
 
@@ -216,6 +217,37 @@ async def test_a_cancelled_task_ends_and_may_clean_up():
     task.kept.cancel()
     await raises_async(asyncio.CancelledError, task.kept)
     assert cleaned == [1]
+
+
+async def test_a_task_that_is_ended_is_watched_until_it_has_cleaned_up():
+    steps = []
+
+    async def lasts(task):
+        try:
+            await task.sleep(60)
+        except asyncio.CancelledError:
+            steps.append("cancelled")
+            await asyncio.sleep(0.01)
+        steps.append("cleaned")
+        await task.sleep(0.01)
+        if task.deadline_s == 30:
+            raise asyncio.CancelledError()
+
+    for deadline_s in (30, 31):
+        del steps[:]
+        supervisor = supervisor_of(FakeBoard())
+        task = supervisor.task("lasts", lasts, deadline_s)
+        task.start()
+        await asyncio.sleep(0)
+        end(task)
+        due_s = task.due_s
+        supervisor.task("lasts", stuck)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert steps == ["cancelled"] and supervisor.tasks["lasts (ended)"] is task
+        await asyncio.sleep(0.1)
+        assert steps == ["cancelled", "cleaned"] and list(supervisor.tasks) == ["lasts"]
+        assert task.due_s == due_s and task.restarts == 0
 
 
 async def test_a_boot_is_good_after_a_minute_without_a_failure():

@@ -340,6 +340,59 @@ def test_what_it_has_left_behind_is_gone_when_it_starts_again(fleet: VirtualFlee
         assert board.console.count("heard by") == 1, board.console
 
 
+STUBBORN = {
+    "with sleeps": "await task.sleep(1)",
+    "with sleeps of its own": "await asyncio.sleep(1 + (task.alive() or 0))",
+}
+
+
+@pytest.mark.parametrize("pause", STUBBORN.values(), ids=STUBBORN)
+def test_a_task_of_it_that_does_not_let_itself_be_ended_ends_in_a_reset(
+    fleet: VirtualFleet, pause: str
+) -> None:
+    """Else each failure of the application would leave one more, which nobody watches."""
+    second = (
+        "import asyncio\n"
+        "async def second(task):\n"
+        "    while True:\n"
+        "        try:\n"
+        f"            {pause}\n"
+        "        except BaseException:\n"
+        "            print('stays')\n"
+    )
+    files = app(
+        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
+        second,
+    )
+    with fleet.board(app=files) as board:
+        board.boot(15)
+        assert "stays" in board.console and board.lives == 1
+        board.run(55)
+        assert board.lives == 2, board.console
+        (event,) = [e for e in events(fleet, "boot") if e["boot"] == 2]
+        assert (event["why"], event["task"]) == ("starved", "second (ended)")
+
+
+def test_a_task_of_it_may_clean_up_when_it_ends(fleet: VirtualFleet) -> None:
+    second = (
+        "async def second(task):\n"
+        "    try:\n"
+        "        while True:\n"
+        "            await task.sleep(1)\n"
+        "    finally:\n"
+        "        await task.sleep(5)\n"
+        "        print('cleaned')\n"
+    )
+    files = app(
+        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
+        second,
+    )
+    with fleet.board(app=files) as board:
+        board.boot(300)
+        assert board.console.count("cleaned") == 1 and board.lives == 1
+        assert "second" in fleet.documents("up/health")[-1]["tasks"]
+
+
 ENDINGS = {
     "returns": "    except BaseException:\n        return\n",
     "raises": "    finally:\n        raise OSError(5)\n",

@@ -7,8 +7,8 @@ Invariants:
 - every wait has a bound; every failure is a LinkError with a code, or, before the log-in is
   answered, whatever TLS raised;
 - a packet goes out whole, or nothing goes out after it;
-- a message with QoS 1 is acknowledged after its handler has taken it, so that what was not taken
-  comes again; `publish` with QoS 1 returns once the broker has it.
+- a message with QoS 1 is acknowledged once `on_message` has seen it, taken or not: over a clean
+  session none comes again; `publish` with QoS 1 returns once the broker has it.
 
 Here is what a quiet connection needs. `login` gets one and ends it, `arrivals` reads what is not
 the answer to a ping; both use the names without an underscore. Reconnecting is the caller's

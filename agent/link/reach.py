@@ -75,8 +75,8 @@ async def _round(session, task):
     will = None if claim else (session.base + "online", b'{"online":false}', True)
     await _connect(session, task, identity, will)
     session.reading = asyncio.create_task(session.read())
-    topic = session.base + ("down/enrol" if claim else "down/#")
-    await login.subscribe(session.mqtt, [(topic, 1)])
+    session.topics = [(session.base + ("down/enrol" if claim else "down/#"), 1)]
+    await login.subscribe(session.mqtt, session.topics)
     if session.ended:  # meanwhile: what the connection was made with is out of date
         raise session.ended
     keyring.accepted(identity)

@@ -22,6 +22,7 @@ _NO_WIFI_S = const(10)  # the firmware joins again by itself, and connections of
 _STEADY_S = const(60)  # a link that held this long was good: start again from the first pause
 _CLOCK_S = const(3600)  # from one look at the clock to the next; without an answer twice as
 _RARELY_S = const(86400)  # long each time, up to this: each may hold up the loop for seconds
+_AGAIN_S = const(10)  # from one time to the next that the broker is asked for what was dropped
 _INBOX = const(8)  # messages that may wait for their handlers,
 _INBOX_BYTES = const(8192)  # and their bytes, whichever is reached first
 
@@ -45,6 +46,7 @@ class Session:
         self.clock = clock
         self.births = []
         self.base = ""  # of the topics
+        self.topics = ()  # what is subscribed to, for `login`
         self.identity = None  # who is logged in now
         self.attempt = 0  # tries since a connection held
         self.ended = None  # why the last connection ended
@@ -58,6 +60,7 @@ class Session:
         events.on_add = self.wake
         self._handlers = {}
         self._inbox = []
+        self._missed = False  # something was dropped, which may be retained
         self._woken = asyncio.Event()  # there is something to do before the next look
 
     # --- what wings use
@@ -124,7 +127,7 @@ class Session:
             await self._serve(task)
 
     async def _serve(self, task):
-        began = joined = asked = self.board.uptime_s()
+        began = joined = asked = missed = self.board.uptime_s()
         again_s = _CLOCK_S
         looking = asyncio.create_task(self._look())
         try:
@@ -139,6 +142,9 @@ class Session:
                     again_s = _CLOCK_S if self._ask_time() else min(2 * again_s, _RARELY_S)
                 self.mqtt.keep_alive()
                 await self._deliver()
+                if self._missed and self.board.uptime_s() - missed > _AGAIN_S:
+                    missed = self.board.uptime_s()
+                    await self._ask_again()
                 if self.connected():
                     await self._events.flush(self._publish_event)
                 await self._woken.wait()
@@ -150,6 +156,16 @@ class Session:
             self.leave()
         if self.board.uptime_s() - began > _STEADY_S:
             self.attempt = 0
+
+    async def _ask_again(self):
+        """Who subscribes again gets what is retained once more (3.8.4): an assignment that came
+        in a flood would else be lost for as long as the connection lasts."""
+        from agent.link import login
+
+        self._missed = False
+        await login.subscribe(self.mqtt, self.topics)
+        login = None
+        ondemand.release("link.login")
 
     def _ask_time(self):
         """A connection may last for months, and the clock not have been told the time at all."""
@@ -196,6 +212,7 @@ class Session:
         held = sum([len(message[1]) for message in self._inbox])
         if len(self._inbox) >= _INBOX or held + len(payload) > _INBOX_BYTES:
             self.dropped += 1
+            self._missed = True
             return
         self._inbox.append((name, bytes(payload)))
         self.wake()

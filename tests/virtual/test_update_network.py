@@ -297,3 +297,30 @@ def test_boards_that_failed_together_do_not_come_back_together() -> None:
             asked.append(board.now - first)
     assert min(asked) > 10 and max(asked) < 22
     assert len({round(pause, 1) for pause in asked}) > 5 and max(asked) - min(asked) > 3
+
+
+def test_an_assignment_that_comes_in_a_flood_of_commands_is_not_lost(world: World) -> None:
+    path = world.add_app("1.1.0")
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        for _ in range(40):
+            world.command("dev", "ping", 1 << 32)
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), board.console
+        assert world.documents("up/birth")[-1]["app"] == "1.1.0"
+        connects = [line for line in board.console.split("\n") if "on the broker" in line]
+        assert len(connects) == 2, board.console  # one in each life: it is not left for that
+
+
+def test_a_flood_without_end_keeps_no_board_from_what_is_retained(world: World) -> None:
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        for second in range(60):
+            for _ in range(20):
+                world.command("dev", "ping", 1 << 32)
+            if second == 30:
+                world.assign(world.add_app("1.1.0"))
+                world.publish()
+            board.run(1)
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), board.console

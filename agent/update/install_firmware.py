@@ -44,7 +44,7 @@ async def install(job, whole, delta, reader):
 def _gives_way(e):
     """Whether the delta may be at fault: it may for a wrong image in flash, too."""
     known = isinstance(e, Refused) or e.code == "update-flash"
-    return known or (e.code, e.detail) == ("http-status", "404")
+    return known or (e.code == "http-status" and e.detail in ("403", "404"))
 
 
 async def _is_there(slot, offer, pause):

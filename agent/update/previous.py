@@ -28,9 +28,7 @@ async def order(runtime, kind):
         raise Refused("update-security", "{} < {}".format(part["security"], floor))
     part["left"] = left
     kept["bad"] = [content for content in kept["bad"] if content != part["sha256"]]
-    record.begin(kept, _ID, [part])
-    kept["state"] = "verified"
-    record.save(kept)
+    record.begin(kept, _ID, [part], "verified")
     return again()
 
 

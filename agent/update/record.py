@@ -118,9 +118,9 @@ def part(record, kind):
     return None
 
 
-def begin(record, order_id, parts):
+def begin(record, order_id, parts, state="fetching"):
     """Another assignment; what is remembered of others stays."""
-    record["state"] = "fetching"
+    record["state"] = state
     record["id"] = order_id
     record["parts"] = parts
     record["n"] = 0

@@ -182,6 +182,36 @@ def test_the_way_to_the_previous_is_gone_on_with_after_a_loss_of_power(
         assert "confirmed" in world.states()[world.states().index("switching") :]
 
 
+def test_the_way_to_the_previous_is_begun_whole_or_not_at_all(
+    world: World, record_property: Any
+) -> None:
+    """The power goes in each operation until it resets for it."""
+    path = world.add_app("1.1.0")
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        update(world, board, path)
+        board.power_cycle()
+        board.boot(BOOT_S)
+        board.power_cycle()
+        start = board.snapshot()
+        number = 0
+        while True:
+            board.restore(start)
+            board.boot(BOOT_S)
+            world.seen.clear()
+            world.command("dev", "previous", 1 << 32, kind="app")
+            board.cut_at(board.flash.operations + number)
+            if board.resume(20).reason != "power-cut":
+                break
+            board.run(100)
+            assert world.documents("up/birth")[-1]["app"] in ("1.0.0", "1.1.0")
+            codes = {report["code"] for report in world.reports()}
+            assert codes <= {"", "update-condemned"}, (number, codes)
+            number += 1
+        record_property("tried", number)
+        assert number > 4
+
+
 def test_a_previous_one_that_was_damaged_is_refused_at_once(world: World) -> None:
     path = world.add_app("1.1.0")
     with world.board_of() as board:

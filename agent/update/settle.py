@@ -9,6 +9,7 @@
 | switching, trial | what was before, after a loss of power, a wanted reset | tried again |
 | any of these | a part of it | back |
 | reverting | what was before | reverted |
+| reverting | the application, though its slot was left: the old one is damaged | failed |
 | none | an application on trial that the record knows to be left | back |
 | none | a firmware that the bootloader has on trial | on trial: somebody else installed it |
 """
@@ -42,6 +43,12 @@ def settle(runtime):
     if image:
         there.append(running is not None and running.number == image["place"])
     if any(there) and (state == "reverting" or not all(there)):
+        only_app = app is not None and there == [True, False][: len(there)]
+        if state == "reverting" and only_app and _left(runtime):
+            # Another reset would come here again, for ever; up, the board can be helped.
+            kept["state"], kept["code"] = "failed", "pack-damaged"
+            _save(runtime, kept)
+            return ""
         return "back"
     if there and all(there):
         if state != "trial":
@@ -63,6 +70,11 @@ def settle(runtime):
         return "trial"
     _returned(runtime, kept, state)
     return ""
+
+
+def _left(runtime):
+    """Whether boot.py was told to leave the slot on trial: then it had no other that is good."""
+    return slotword.unpack(runtime.state.get_int(slotword.KEY))[1] is None
 
 
 def _returned(runtime, kept, state):

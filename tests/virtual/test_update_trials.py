@@ -527,3 +527,23 @@ def test_where_the_bootloader_has_no_rollback_no_trial_is_taken_for_confirmed(
         world.seen.clear()
         board.run(300)
         assert world.documents("up/birth")[-1]["partition"] == "ota_0", world.states()
+
+
+def test_where_what_it_goes_back_to_is_damaged_the_board_stays_up(world: World) -> None:
+    sick = "await task.sleep(1)\n\n\ndef healthy():\n    return False"
+    path = world.add_app("1.1.0", app("sick", sick))
+    world.publish()
+    with world.board_of() as board:
+        board.boot(BOOT_S)
+        world.assign(path)
+        assert run_until(board, WAIT_S, lambda: world.reported("trial"))
+        spoilt = bytearray(board.files()["/slots/factory.pack"])
+        spoilt[30] ^= 1
+        board.power_cycle()
+        write_file(board.flash, "/slots/factory.pack", bytes(spoilt))
+        lives = board.lives
+        board.run(200)
+        assert world.reports()[-1]["code"] == "pack-damaged", world.states()
+        assert board.lives - lives <= 3
+        # And it can be helped.
+        assert board.alive and world.documents("up/birth")[-1]["app"] == "1.1.0"

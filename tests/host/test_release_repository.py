@@ -29,6 +29,10 @@ NOW = 1_795_000_000
 ROLES = ("root", "targets", "snapshot", "timestamp")
 
 
+class Cut(Exception):
+    """The power went."""
+
+
 class Clock:
     def __init__(self) -> None:
         self.time = NOW
@@ -199,6 +203,57 @@ def test_a_yanked_version_is_that_one_and_no_other(repository: Repository) -> No
             repository.add_app("pump", slot(version, "other"))
 
 
+def cut_at(monkeypatch: pytest.MonkeyPatch, repository: Repository, name: str) -> None:
+    """A publication whose power goes before it writes a file with this name, or tidies."""
+    real = files.write_whole
+
+    def write_whole(path: Path, data: bytes) -> None:
+        if path.name == name:
+            raise Cut
+        real(path, data)
+
+    def tidy() -> None:
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_whole", write_whole)
+        patch.setattr(repository.store, "tidy", tidy)
+        with pytest.raises(Cut):
+            repository.publish()
+
+
+def test_a_yanked_version_whose_publication_was_cut_is_never_made_again(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.add_app("pump", slot("1.0.0"))
+    repository.publish()
+    repository.yank("pump", "1.0.0")
+    cut_at(monkeypatch, repository, "")  # its end is published, and its file still there
+    for version in ("1.0.0", "1.0"):
+        with pytest.raises(FleetlingError, match="published and yanked"):
+            repository.add_app("pump", slot(version, "other"))
+    repository.publish()
+    with pytest.raises(FleetlingError, match="published and yanked"):
+        repository.add_app("pump", slot("1.0.0", "other"))
+
+
+def test_what_was_never_published_does_not_count_as_yanked(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.add_app("pump", slot("1.0.0"))
+    repository.publish()
+    repository.add_app("pump", slot("1.1.0"))
+    cut_at(monkeypatch, repository, "timestamp.json")  # no board has heard of it
+    repository.yank("pump", "1.1.0")
+    repository.add_app("pump", slot("1.1.0", "better"))
+    repository.yank("pump", "1.1.0")
+    repository.publish()
+    assert not list(repository.store.yanked.rglob("*.app"))
+    repository.add_app("pump", slot("1.1.0", "best"))
+    repository.publish()
+    assert sum(name.startswith("targets/") for name in published(repository)) == 2
+
+
 def test_two_halves_of_a_threshold_sign_apart(tmp_path: Path, clock: Clock) -> None:
     keys = new_keys()
     second = make_signer()
@@ -220,10 +275,6 @@ def test_two_halves_of_a_threshold_sign_apart(tmp_path: Path, clock: Clock) -> N
         other = Repository(folder, [keys["targets"][0], second], clock=clock)
         other.publish()
     assert set(publisher.publish()) == {"targets", "pump"}
-
-
-class Cut(Exception):
-    """The power went."""
 
 
 def test_a_publication_that_is_cut_anywhere_can_be_repeated(

@@ -203,8 +203,12 @@ class Store:
     def was_yanked(self, product: str, version: str, of: str) -> bool:
         """Whether a release was published once and taken back; 1.0 and 1.0.0 are one version."""
         ending = "app" if of == "app" else "fw"
-        for file in (self.yanked / product).glob(f"*.{ending}"):
-            found = _NAMED.fullmatch(file.name)
+        gone = self._all(self.yanked / product)
+        # A publication that was cut before it tidied has left them where they were.
+        there = self._all(self.targets / product) - self._published_files()
+        gone |= {file for file in there if self._was_published(file)}
+        for file in gone:
+            found = _NAMED.fullmatch(file.name) if file.suffix == f".{ending}" else None
             if found and versions.order(found[1]) == versions.order(version):
                 return True
         return False
@@ -229,22 +233,42 @@ class Store:
         for folder in (self.metadata, self.targets, self.staged):
             for file in folder.rglob(files.UNFINISHED + "*"):
                 files.remove(file)
-        published: set[Path] = set()
-        for product in self.published_products():
-            message: Metadata[Targets] | None = self.published(product)
-            assert message is not None
-            for path, target in message.signed.targets.items():
-                published.add(self.place(path, target.hashes["sha256"]))
         staged: set[Path] = set()
         for role in self.staged_roles():
             one = self.staged_role(role)
             if one is not None and role not in TOP:
                 staged |= {self.staged / "targets" / path for path in one.signed.targets}
-        for file in self._all(self.targets) - published:
-            files.move(file, self.yanked / file.relative_to(self.targets))
+        for file in self._all(self.targets) - self._published_files():
+            if self._was_published(file):
+                files.move(file, self.yanked / file.relative_to(self.targets))
+            else:  # a publication brought it that was cut, and given up
+                files.remove(file)
         for file in self._all(self.staged / "targets") - staged:
             files.remove(file)
         self._prune()
+
+    def _published_files(self) -> set[Path]:
+        found: set[Path] = set()
+        for product in self.published_products():
+            message: Metadata[Targets] | None = self.published(product)
+            assert message is not None
+            for path, target in message.signed.targets.items():
+                found.add(self.place(path, target.hashes["sha256"]))
+        return found
+
+    def _was_published(self, file: Path) -> bool:
+        """Whether boards could have seen a file of targets/: a version of its product that came
+        before the published one names it. All since the last tidying are still there."""
+        product = file.parent.name
+        message = self.published(product)
+        last = message.signed.version if message else 0
+        digest = file.name.partition(".")[0].encode()
+        for path in self.metadata.glob(f"*.{product}.json"):
+            found = _NUMBERED.fullmatch(path.name)
+            # Read as text: also one that is damaged elsewhere says that it was.
+            if found and int(found[1]) <= last and digest in path.read_bytes():
+                return True
+        return False
 
     def _prune(self) -> None:
         versions: dict[str, list[int]] = {}

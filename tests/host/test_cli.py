@@ -128,6 +128,11 @@ def test_a_fleet_from_init_to_revocation(fleet: Path) -> None:
     config = run("broker", "config", cwd=fleet)
     assert config.returncode == 0 and "mosquitto -c" in config.stdout
     text = (fleet / "broker/mosquitto.conf").read_text()
+    # As root, mosquitto would become an account of its own, which can read none of it.
+    owner = (fleet / "secrets/broker.key").owner()
+    assert f"\nuser {owner}\n" in text and not config.stderr
+    other = run("broker", "config", "--user", "somebody", cwd=fleet)
+    assert other.returncode == 0 and f"{owner}'s" in other.stderr
     assert "listener 18883" in text and "listener 8884" in text
     unsure = run("device", "revoke", "a", cwd=fleet)  # nobody answers
     assert unsure.returncode == 130

@@ -13,7 +13,7 @@ from fleetling.broker.config import write_mosquitto
 from fleetling.broker.fleet import broker_files, write_revoked
 from fleetling.broker.process import LocalBroker
 from fleetling.cli.options import authority, home_option
-from fleetling.cli.screen import output
+from fleetling.cli.screen import errors, output
 from fleetling.errors import FleetlingError
 from fleetling.registry import Store
 
@@ -24,13 +24,25 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--user", help="The account that mosquitto runs under when it is started as root.")
+@click.option(
+    "--user",
+    help="The account that mosquitto runs under when it is started as root; else the keys' owner.",
+)
 @home_option
 def config(user: str | None, folder: Path | None) -> None:
     """Write mosquitto's files: listeners, rules, and the list of revoked certificates."""
     place = home.find(folder)
     count = write_revoked(place, authority(place, "fleet-ca"), Store(place.database))
-    path = write_mosquitto(broker_files(place), place.folder / "broker", user=user)
+    key = place.secret("broker.key")
+    owner = _owner(key)
+    path = write_mosquitto(broker_files(place), place.folder / "broker", user=user or owner)
+    if user is not None and user != owner:
+        errors.print(
+            f"Started as root, mosquitto becomes {user}, and has to read {key} and {path.parent}: "
+            f"they are {owner or 'another'}'s.",
+            highlight=False,
+            soft_wrap=True,
+        )
     output.print(
         f"{path}\n{count} certificates revoked.\n"
         f"Start it:              mosquitto -c {path}\n"
@@ -38,6 +50,14 @@ def config(user: str | None, folder: Path | None) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _owner(path: Path) -> str | None:
+    """The account that owns a file; None where it has no name, in a container."""
+    try:
+        return path.owner()
+    except KeyError:
+        return None
 
 
 @command.command()

@@ -139,6 +139,10 @@ def test_a_fleet_from_init_to_revocation(fleet: Path) -> None:
     assert "expected" in run("device", "show", "a", cwd=fleet).stdout
     assert run("device", "revoke", "a", "--yes", cwd=fleet).returncode == 0
     assert "revoked" in run("device", "show", "a", cwd=fleet).stdout
+    shutil.move(fleet / "boards/a", fleet / "away")  # no folder says that it was here
+    gone = run("provision", "a", cwd=fleet)
+    assert gone.returncode == 1 and "a was revoked" in gone.stderr and not gone.stdout
+    shutil.move(fleet / "away", fleet / "boards/a")
     assert run("device", "allow-enrol", "a", cwd=fleet).returncode == 0
     assert "once" in run("device", "show", "a", cwd=fleet).stdout
     for command in ("show", "revoke", "allow-enrol"):

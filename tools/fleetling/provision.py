@@ -183,8 +183,10 @@ class Provisioner:
             with self._alone():
                 new = again or not self.done(order.device_id)
                 if new:
-                    if self._store.expect([order.device_id]) == 0 and again:
-                        self._allow_again(order.device_id)
+                    if self._store.expect([order.device_id]) == 0:
+                        self._check_not_revoked(order.device_id)
+                        if again:
+                            self._store.allow_again(order.device_id)
                     self._make(order, None)
             yield order, new
 
@@ -195,13 +197,12 @@ class Provisioner:
         with files.alone(self._home.boards):
             yield
 
-    def _allow_again(self, device_id: str) -> None:
+    def _check_not_revoked(self, device_id: str) -> None:
         if self._store.device(device_id).revoked_at is not None:
             raise FleetlingError(
                 f"{device_id} was revoked",
                 f"If it may come back: fleetling device allow-enrol {device_id}",
             )
-        self._store.allow_again(device_id)
 
     def store_ready(self, order: Order, identity: Identity) -> None:
         """Provisions one board with an identity from another PKI."""

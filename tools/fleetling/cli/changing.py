@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON, ids_of, scopes_of
 from fleetling.cli.waiting import wait_for
 from fleetling.config import edit
-from fleetling.config.change import Edit, Plan, schema_of
+from fleetling.config.change import Edit, Plan, readable_schema, schema_of
 from fleetling.config.desk import Desk
 from fleetling.config.layers import Layer, Scope
 from fleetling.config.reconcile import State
@@ -153,8 +153,12 @@ def _password(ssid: str) -> str:
     return line.removesuffix("\n")
 
 
-def _schemas(state: State, known: set[str]) -> list[Schema]:
-    return [schema_of(state, name) for name in sorted(known)] or [Schema(None)]
+def _schemas(desk: Desk, state: State, named: Collection[str]) -> list[Schema]:
+    """Those of the named boards, or else of all: as far as they can be read then."""
+    if named:
+        return [schema_of(state, name) for name in sorted(set(named))]
+    found = [readable_schema(state, name) for name in sorted(desk.store.concerned())]
+    return [schema for schema in found if schema is not None] or [Schema(None)]
 
 
 def run_change(
@@ -179,7 +183,7 @@ def run_change(
             change = _unsetting(state, scopes, names)
         else:
             scopes = scopes_of(state, known, named, group, fleet)
-            change = assignments.edit(_schemas(state, set(named) or desk.store.concerned()))
+            change = assignments.edit(_schemas(desk, state, named))
         _run(desk, scopes, change, **options)
 
 
@@ -219,8 +223,7 @@ def run_edit(
                 if row["origin"] == "default" and row["name"] in layer.config:
                     # While it is set, no report tells what was flashed.
                     below[row["name"]] = f"as flashed, else {row['shown']} (default)"
-        of = set(named) or desk.store.concerned()
-        schema = max(_schemas(state, of), key=lambda found: len(found.names))
+        schema = max(_schemas(desk, state, named), key=lambda found: len(found.names))
         names = {*schema.names, *layer.config}
         text = edit.write(layer, schema, {n: shown.secret(n) for n in names}, below)
         kept = place.folder / "secrets" / "edited-settings.toml"
@@ -292,7 +295,8 @@ def _run(
     if unchecked:
         ids = ", ".join(device.id for device in planned.touched if device.unchecked)
         errors.print(
-            f"Not checked: {', '.join(unchecked)}; {ids} never said what it can be told.",
+            f"Not checked: {', '.join(unchecked)}; {ids} never said what it can be told, "
+            "or not so that it can be read here.",
             highlight=False,
             markup=False,
         )

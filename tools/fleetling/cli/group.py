@@ -15,9 +15,9 @@ from rich.text import Text
 
 from fleetling import home
 from fleetling.cli.options import home_option
-from fleetling.cli.screen import output
+from fleetling.cli.screen import errors, output
 from fleetling.cli.targets import JSON, scopes_of
-from fleetling.config.change import schema_of
+from fleetling.config.change import readable_schema
 from fleetling.config.desk import Desk
 from fleetling.config.layers import Group
 from fleetling.config.reconcile import State
@@ -122,7 +122,14 @@ def _refuse(state: State, after: State, known: list[str]) -> None:
         before, merged = state.wanted(device_id), after.wanted(device_id)
         if before == merged:
             continue
-        schema = schema_of(after, device_id)
+        schema = readable_schema(after, device_id)
+        if schema is None:
+            errors.print(
+                f"Not checked: what {device_id} says that it can be told cannot be read here.",
+                highlight=False,
+                markup=False,
+            )
+            continue
         for name, value in merged.items():
             problem = schema.check(name, value)
             if problem is not None and before.get(name) != value:

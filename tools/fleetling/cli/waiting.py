@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetling.cli.screen import errors
-from fleetling.config.change import schema_of
+from fleetling.config.change import readable_schema
 from fleetling.config.desk import Desk
 from fleetling.config.reconcile import State
 from fleetling.config.shown import APPLIED, PENDING, REFUSED, REVERTED, answer
@@ -83,10 +83,10 @@ def _sentence(state: State, device_id: str, row: dict[str, Any]) -> str:
         text = "reverted: with it the board did not reach the broker, and went back by itself"
     if not row["refused"]:
         return text
-    schema = schema_of(state, device_id)
+    schema = readable_schema(state, device_id)
     wanted = state.wanted(device_id)
     for name, code in row["refused"].items():
-        problem = schema.check(name, wanted[name]) if name in wanted else None
+        problem = schema.check(name, wanted[name]) if schema and name in wanted else None
         text += f"\n  {problem.text if problem else f'{name} ({code})'}"
     return text
 

@@ -12,7 +12,7 @@ from fleetling.config.reconcile import State
 from fleetling.config.schema import Problem, Schema
 from fleetling.errors import FleetlingError
 
-__all__ = ["Plan", "Touched", "factory", "plan", "schema_of"]
+__all__ = ["Plan", "Touched", "factory", "plan", "readable_schema", "schema_of"]
 
 # From a layer as it is to the layer as it shall be.
 Edit = Callable[[Layer], Mapping[str, Any]]
@@ -25,7 +25,8 @@ class Touched:
     Attributes:
         before, after: what it is to have, with the origin of every value.
         problems: why the change is impossible.
-        unchecked: settings that nobody can check, because the board never published a schema.
+        unchecked: settings that nobody can check, because the board never published a schema, or
+            one that cannot be read.
     """
 
     id: str
@@ -64,6 +65,14 @@ def schema_of(state: State, device_id: str) -> Schema:
         return Schema(state.of(device_id).schema)
     except FleetlingError as e:
         raise FleetlingError(f"{device_id}: {e.message}", e.hint) from e
+
+
+def readable_schema(state: State, device_id: str) -> Schema | None:
+    """What a board published; None where it cannot be read, so that it holds up no others."""
+    try:
+        return schema_of(state, device_id)
+    except FleetlingError:
+        return None
 
 
 def factory(state: State, device_id: str) -> dict[str, Any]:
@@ -115,8 +124,12 @@ def _touched(
         before, merged = state.merged(device_id), after.merged(device_id)
         if not layered and before == merged:
             continue
-        schema = schema_of(state, device_id)
+        named = Scope("device", device_id) in scopes
+        schema = schema_of(state, device_id) if named else readable_schema(state, device_id)
         set_here = {n: layer.config[n] for layer in layered for n in names if n in layer.config}
+        if schema is None:
+            yield Touched(device_id, before, merged, (), tuple(sorted(set_here)))
+            continue
         # A value that another layer hides is checked too: one day it will not be hidden.
         problems = [schema.check(name, value) for name, value in sorted(set_here.items())]
         values = {name: found.value for name, found in merged.items()}

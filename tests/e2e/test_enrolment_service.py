@@ -236,6 +236,23 @@ def test_a_database_that_is_away_for_a_while_costs_no_request(
         assert "certificate" in client.ask(request("a"))
 
 
+def test_a_bug_that_one_request_meets_does_not_end_the_hub(
+    fleet: TemporaryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.store().expect(["a", "b"])
+    with fleet.hub() as hub, claim(fleet, "a") as bad, claim(fleet, "b") as good:
+        answer = hub._enroller.answer
+
+        def failing(name: str, payload: bytes) -> bytes:
+            if name.endswith("a"):
+                raise TypeError("a bug")
+            return answer(name, payload)
+
+        monkeypatch.setattr(hub._enroller, "answer", failing)
+        bad.send(request("a"))
+        assert "certificate" in good.ask(request("b"))
+
+
 @contextmanager
 def listening(fleet: TemporaryFleet, heard: list[bytes]) -> Iterator[None]:
     """Collects all that goes over the broker."""

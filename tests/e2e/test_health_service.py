@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -87,6 +88,32 @@ def test_nothing_is_acknowledged_before_it_is_stored(
         assert numbers(fleet) == []
         with keeper(fleet):
             assert comes(lambda: numbers(fleet) == [1])
+
+
+def test_what_nobody_foresaw_ends_neither_the_worker_nor_the_connection(
+    fleet: TemporaryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Records):
+        def add(self, messages: Iterable[Message]) -> int:
+            found = list(messages)
+            if any(message.device_id == "bad" for message in found):
+                raise TypeError("a bug")
+            return super().add(found)
+
+    with fleet.operator() as operator, keeper(fleet, Broken(fleet.store())) as hub:
+        assert hub.listening.wait(10)
+        apply = hub.state.apply
+
+        def failing(topic: str, *rest: Any) -> Any:
+            if "/worse/" in topic:
+                raise TypeError("another")
+            return apply(topic, *rest)
+
+        monkeypatch.setattr(hub.state, "apply", failing)
+        for name, number in (("a", 1), ("bad", 2), ("worse", 3), ("b", 4)):
+            say(operator, f"{name}/up/event", event(number))
+        assert comes(lambda: numbers(fleet) == [1, 4]), numbers(fleet)
+        assert (hub.dropped, hub.malformed) == (1, 1)
 
 
 def test_heartbeats_are_dropped_before_events_when_the_database_is_slow(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -125,6 +126,27 @@ def test_malformed_input_is_counted_and_harms_nothing(fleet: TemporaryFleet) -> 
         say(operator, "c", "up/birth", {"agent": "2.0"})
         assert comes(lambda: sent(store, "c") is not None)
         assert comes(lambda: hub.malformed == len(wrong)), hub.malformed
+
+
+def test_a_bug_that_one_board_meets_keeps_nothing_from_the_others(
+    fleet: TemporaryFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = grouped(fleet)
+    learn = ConfigStore.learn
+
+    def failing(self: ConfigStore, found: Any) -> None:
+        if "bad" in found:
+            raise TypeError("a bug")
+        learn(self, found)
+
+    monkeypatch.setattr(ConfigStore, "learn", failing)
+    with fleet.operator() as operator:
+        for name in ("a", "bad", "c"):
+            say(operator, name, "up/birth", {"agent": "2.0"})
+        with keeper(fleet):
+            assert comes(lambda: sent(store, "a") is not None and sent(store, "c") is not None)
+            say(operator, "d", "up/birth", {"agent": "2.0"})
+            assert comes(lambda: sent(store, "d") is not None)
 
 
 def test_two_hubs_and_an_operator_end_with_the_newest(fleet: TemporaryFleet) -> None:

@@ -114,7 +114,12 @@ class HealthKeeper:
         self.listening.set()
 
     def _received(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
-        found = self._take(message)
+        try:
+            found = self._take(message)
+        except Exception:  # a bug: it would end the network's thread, and come again
+            log.exception("%s was left out", message.topic)
+            self.malformed += 1
+            found = None
         if found is not None and (found.kind != "health" or self._inbox.qsize() < WAITING):
             self._inbox.put((message, found))
             return
@@ -165,6 +170,14 @@ class HealthKeeper:
                 log.error("the database does not answer (%s); trying again", type(e).__name__)
                 self._stopped.wait(RETRY_S)
                 continue
+            except Exception:
+                # A bug: whatever it was that one board said, the others' is kept.
+                if len(batch) > 1:
+                    for entry in batch:
+                        self._keep([entry])
+                    return
+                log.exception("%s of %s was left out", batch[0][1].kind, batch[0][1].device_id)
+                self.dropped += 1
             for message, _ in batch:
                 self._client.ack(message.mid, message.qos)
             return

@@ -122,7 +122,13 @@ class Hub:
         """Answers requests until `end` is called; `on_answer` hears each sender's name."""
         while (message := self._inbox.get()) is not None:
             name = message.topic[len(PREFIX) :].partition("/")[0]
-            answer = self._answer(name, bytes(message.payload))
+            try:
+                answer = self._answer(name, bytes(message.payload))
+            except Exception:
+                # A bug. It is acknowledged, or it would meet the next hub; the board asks again.
+                log.exception("the request of %s was left out", name)
+                self._client.ack(message.mid, message.qos)
+                continue
             if answer is None:
                 return  # stopped; it is not acknowledged, so the next hub gets it
             sent = self._client.publish(f"{PREFIX}{name}/down/enrol", answer, qos=1)

@@ -145,6 +145,14 @@ class SettingsKeeper:
                 # All retained messages come again with the next connection, and then this too.
                 log.warning("settings did not go out: %s", e.message)
                 return
+            except Exception:
+                # A bug: whatever it was that one board said, the others get theirs.
+                if len(found) == 1:
+                    log.exception("settings of %s were left out", *found)
+                    return
+                for device_id, documents in found.items():
+                    self._work({device_id: documents})
+                return
             for device_id, version in sent.items():
                 self.published += 1
                 log.info("published version %d of settings to %s", version, device_id)

@@ -89,8 +89,12 @@ def test_the_whole_way(fleet: Path) -> None:
     assert "pump/1.2.0" in said("release", "list", cwd=fleet)
     assert "problems: none" in said("release", "verify", cwd=fleet)
     assert said("release", "refresh", cwd=fleet) == ""
+    same = said(*app, "--version", "1.2.0", "--security", "3", cwd=fleet)
+    assert "published already" in same and "Staged" not in same
     assert "pump/1.2.0.app goes" in said("release", "yank", "pump", "1.2.0", cwd=fleet)
     assert "yanking" in said("release", "list", cwd=fleet)
+    assert "Staged" in said(*app, "--version", "1.2.0", "--security", "3", cwd=fleet)
+    said("release", "yank", "pump", "1.2.0", cwd=fleet)
     assert "- pump/1.2.0.app" in said("release", "sign", cwd=fleet, passphrase=PASSPHRASE)
     said("release", "publish", cwd=fleet)
     again = run(*app, "--version", "1.2.0", cwd=fleet)

@@ -14,7 +14,7 @@ from fleetling.cli.releasing import (
     FILE,
     open_repository,
     say,
-    say_next,
+    say_built,
 )
 from fleetling.cli.screen import output
 from fleetling.errors import FleetlingError
@@ -116,7 +116,7 @@ def firmware(
         say(_NAMELESS)
         if report.machine:
             say(f'The image calls itself --machine "{report.machine}".')
-    say_next()
+    say_built(repository, report.path)
 
 
 def _delta(delta: Packed, whole: int) -> tuple[str, str, str]:
@@ -183,7 +183,7 @@ def app(
         say(f"{path} travels as source: the board compiles its machine code")
     if report.left_out:
         say(f"Stays here: {', '.join(report.left_out)}")
-    say_next()
+    say_built(repository, report.path)
 
 
 def _table(*names: str) -> Table:

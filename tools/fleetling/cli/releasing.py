@@ -22,6 +22,7 @@ __all__ = [
     "online",
     "open_repository",
     "say",
+    "say_built",
     "say_next",
     "show_signatures",
 ]
@@ -68,6 +69,14 @@ def show_signatures(repository: Repository) -> bool:
         end = f"; missing: one of {missing}" if missing else ""
         say(f"  {state.role} {state.version}: {state.done} of {state.needed} signatures{end}")
     return all(state.complete for state in states)
+
+
+def say_built(repository: Repository, path: str) -> None:
+    """What comes after a build: nothing, where it is what was published before."""
+    if path.partition("/")[0] in repository.pending():
+        say_next()
+    else:
+        say("This is published already, with the same content. Nothing was staged.")
 
 
 def say_next() -> None:

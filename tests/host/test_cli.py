@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -76,6 +77,8 @@ def test_every_command_has_help(name: str) -> None:
         (("init",), 2, "Missing argument"),
         (("init", "farm"), 2, "--broker"),
         (("init", "farm", "--broker", "host"), 1, "HOST:PORT"),
+        (("init", "farm", "--broker", "a..b:1"), 1, "HOST:PORT"),
+        (("init", "farm", "--broker", f"host:{'9' * 5000}"), 1, "HOST:PORT"),
         (("init", "farm", "--broker", "h:1", "--claims", "h:1"), 1, "--claims"),
         (("init", "farm", "--broker", "h:1"), 1, "FLEETLING_PASSPHRASE"),
         (("init", "farm", "--broker", "h:1", "--wifi", "home"), 1, "SSID:PASSWORD"),
@@ -178,6 +181,7 @@ def test_a_name_that_no_certificate_has_is_refused_at_once(tmp_path: Path, name:
         ("fleetling.toml", b'broker = "h:1"\nclaims = "h"\n', ("broker", "config"), "HOST:PORT"),
         ("fleetling.toml", b'broker = "h"\n', ("update", "status"), "HOST:PORT"),
         ("fleetling.toml", b'broker = "h"\n', ("hub",), "HOST:PORT"),
+        ("fleetling.toml", b'broker = "a..b:1"\n', ("watch",), "HOST:PORT"),
         ("fleetling.toml", b"days = 5\n", ("provision", "new"), "days is 5"),
         ("secrets/operator.pem", b"spoilt", ("watch",), "backup"),
         ("secrets/operator.key", b"spoilt", ("update", "status"), "backup"),
@@ -223,6 +227,7 @@ def test_a_full_disk_is_told(fleet: Path) -> None:
 
 def test_a_bug_shows_its_trace() -> None:
     assert told(ValueError("x")) is None and told(OSError(errno.EBADF, "x")) is None
+    assert told(ssl.SSLError(errno.EPERM, "no shared cipher")) is None
     assert told(sqlalchemy.exc.ProgrammingError("s", {}, Exception("x"))) is None
     known = told(sqlalchemy.exc.OperationalError("s", {"key": "secret"}, Exception("locked")))
     assert known is not None and "locked" in known.message and "secret" not in known.message

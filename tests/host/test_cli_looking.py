@@ -114,6 +114,8 @@ def test_a_crash_with_the_lines_of_the_application(fleet: Path, tmp_path: Path) 
         (("watch",), "No broker answers"),
         (("events", "--follow"), "No broker answers"),
         (("hub", "--metrics", "no"), "HOST:PORT"),
+        (("hub", "--metrics", "a..b:1"), "--metrics PORT"),
+        (("hub", "--broker", "a..b:1"), "HOST:PORT"),
     ],
 )
 def test_what_a_person_can_do_wrong_is_told(

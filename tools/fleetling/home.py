@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fleetling import files
+from fleetling.endpoint import endpoint
 from fleetling.errors import FleetlingError
 from fleetling.pki import Authority, Identity, load_certificate, make_authority
 
@@ -46,7 +47,6 @@ __all__ = [
     "Home",
     "Plan",
     "create",
-    "endpoint",
     "find",
     "renew",
     "whole_folder",
@@ -231,18 +231,6 @@ def _ignore(folder: Path) -> None:
     missing = [line for line in wanted if line not in there]
     if missing:
         path.write_text("\n".join([*there, *missing]) + "\n")
-
-
-def endpoint(text: str) -> tuple[str, int]:
-    """ "host:port", apart.
-
-    Raises:
-        FleetlingError: it is not that.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise FleetlingError(f"{text!r} is no endpoint", "Give HOST:PORT.")
-    return host, int(port)
 
 
 def find(folder: Path | None) -> Home:

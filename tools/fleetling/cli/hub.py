@@ -13,6 +13,7 @@ from fleetling import home
 from fleetling.cli.options import authority, home_option
 from fleetling.cli.screen import output
 from fleetling.config.store import ConfigStore
+from fleetling.endpoint import endpoint
 from fleetling.hub import metrics
 from fleetling.hub.enrol import Enroller
 from fleetling.hub.health import HealthKeeper
@@ -51,7 +52,7 @@ def command(
     place = home.find(folder)
     signer = authority(place, "fleet-ca")
     days = place.days("device")
-    host, port = home.endpoint(broker) if broker is not None else place.endpoint("broker")
+    host, port = endpoint(broker) if broker is not None else place.endpoint("broker")
     store = Store(database or place.database)
     identity = {
         "ca": place.secret("fleet-ca.pem"),

@@ -11,8 +11,8 @@ import rich_click as click
 from fleetling import home
 from fleetling.cli.options import new_passphrase
 from fleetling.cli.screen import output
+from fleetling.endpoint import endpoint
 from fleetling.errors import FleetlingError
-from fleetling.image.nvs import check_endpoint
 
 CLAIMS_PORT = 8884
 
@@ -55,8 +55,9 @@ def command(
     The keys that sign (fleet CA, claim CA, the update roles root and targets) are encrypted with a
     passphrase, which is asked for or taken from FLEETLING_PASSPHRASE.
     """
-    check_endpoint(broker)
-    door = check_endpoint(claims or f"{broker.rpartition(':')[0]}:{CLAIMS_PORT}")
+    host, _ = endpoint(broker)
+    door = claims or f"{host}:{CLAIMS_PORT}"
+    endpoint(door)
     if door == broker:
         raise FleetlingError(
             "Boards and claims cannot come to one door",
@@ -64,7 +65,9 @@ def command(
         )
     # A name in a certificate has at most 64 bytes (X.520), and " fleet CA" comes after it.
     if not name or len(name) > 40 or len(name.encode(errors="replace")) > 55:
-        raise FleetlingError(f"{name!r} is no name for a fleet", "Use 1 to 40 characters.")
+        raise FleetlingError(
+            f"{name!r} is no name for a fleet", "Use 1 to 40 characters, and 55 bytes of UTF-8."
+        )
     if not name.isprintable():
         raise FleetlingError(f"{name!r} is no name for a fleet", "Use characters that show.")
     if (folder / home.SETTINGS).exists():  # before anything is asked

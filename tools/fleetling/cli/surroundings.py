@@ -25,6 +25,9 @@ _AGAIN = "then run the command again."
 
 def told(error: Exception) -> FleetlingError | None:
     """The error as a person is told it; None where it is a bug."""
+    ssl = sys.modules.get("ssl")
+    if ssl is not None and isinstance(error, ssl.SSLError):
+        return None  # its numbers are others: 1 is no EPERM
     if isinstance(error, OSError):
         return _of_a_file(error)
     alchemy = sys.modules.get("sqlalchemy.exc")

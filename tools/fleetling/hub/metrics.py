@@ -105,7 +105,7 @@ def serve(keeper: HealthKeeper, address: str) -> WSGIServer:
     registry.register(FleetCollector(keeper))
     try:
         server, _ = start_http_server(int(port), host or "127.0.0.1", registry)
-    except OSError as e:
+    except (OSError, UnicodeError) as e:  # a host that no resolver takes, among others
         raise FleetlingError(
             f"Nothing can be served at {address}: {e}", "Choose another --metrics PORT."
         ) from e

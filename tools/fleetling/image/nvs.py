@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from esp_idf_nvs_partition_gen import nvs_partition_gen as generator
 
+from fleetling.endpoint import endpoint
 from fleetling.errors import FleetlingError
 from fleetling.pki import Identity, check_device_id
 
-__all__ = ["Provision", "build_nvs", "check_endpoint", "factory_values"]
+__all__ = ["Provision", "build_nvs", "factory_values"]
 
 NAMESPACE = "fl_factory"
 PAGE = 0x1000
@@ -76,7 +77,7 @@ class Provision:
                 f"{self.device_id} needs a claim or a ready identity, and not both",
                 "Leave out --cert and --key, or give both.",
             )
-        check_endpoint(self.broker)
+        endpoint(self.broker)
         made = {
             "id": check_device_id(self.device_id).encode(),
             "ca": self.ca,
@@ -88,7 +89,8 @@ class Provision:
         if self.repository:
             made |= {"repo": self.repository.encode(), "root": self.root}
         if self.claim is not None:
-            made["enrol"] = check_endpoint(self.enrol).encode()
+            endpoint(self.enrol)
+            made["enrol"] = self.enrol.encode()
             made |= {"claim_crt": self.claim.certificate_der, "claim_key": self.claim.key_der}
         if self.identity is not None:
             made |= {"crt": self.identity.certificate_der, "key": self.identity.key_der}
@@ -99,16 +101,6 @@ class Provision:
                     "A board's NVS is small: use P-256 certificates with few extensions.",
                 )
         return made
-
-
-def check_endpoint(endpoint: str) -> str:
-    """The endpoint, if it is "host:port"; else FleetlingError."""
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise FleetlingError(
-            f"{endpoint!r} is no endpoint", "Give HOST:PORT, for example mqtt.example:8883."
-        )
-    return endpoint
 
 
 def _json(value: object) -> bytes:

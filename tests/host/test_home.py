@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +18,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fleetling import home
+from fleetling import files, home
 from fleetling.broker import process
 from fleetling.broker.fleet import broker_files
 from fleetling.broker.process import LocalBroker
@@ -365,3 +367,25 @@ def test_certificates_of_the_staff_are_renewed_for_the_same_keys(fleet: Home) ->
     assert reached.value.get_values_for_type(x509.DNSName) == ["mqtt.example"]
     assert [str(a) for a in reached.value.get_values_for_type(x509.IPAddress)] == ["10.0.0.7"]
     assert not list((fleet.folder / "secrets").glob(".*"))
+
+
+def test_a_folder_on_nfs_is_locked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, locked = fcntl.flock, []
+
+    def flock(descriptor: int, how: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # as nfs(5) has it
+        real(descriptor, how)
+        locked.append(descriptor)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    place = create(tmp_path, Plan("farm", "127.0.0.1:1", "127.0.0.1:2", []))
+    assert place.folder == tmp_path and len(locked) == 1
+    with (
+        files.alone(tmp_path),
+        (tmp_path / files.LOCK).open("w") as other,
+        pytest.raises(BlockingIOError),
+    ):
+        real(other.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

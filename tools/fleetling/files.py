@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -14,6 +15,7 @@ __all__ = ["UNFINISHED", "alone", "move", "remove", "sync", "write_whole"]
 
 # How the name of a file begins that is being written.
 UNFINISHED = ".new-"
+LOCK = ".lock"
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -39,7 +41,15 @@ def alone(folder: Path) -> Iterator[None]:
     """Waits until no other process, nor thread, is in here with this folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as e:
+            if e.errno != errno.EBADF:
+                raise
+            # NFS has no lock for what is open for reading alone, as a folder always is.
+            os.close(descriptor)
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -128,6 +128,19 @@ def test_an_image_is_the_boards_bytes_and_simboard_takes_it(
     assert (folder / "flash.bin").read_bytes() == image.read_bytes()
 
 
+@pytest.mark.parametrize("length", [0, 100, 0x8010, 0x8C00, 100_000, 0x100000])
+def test_simboard_takes_no_other_file_for_a_flash(
+    flash: Callable[..., Result], tmp_path: Path, length: int
+) -> None:
+    image, folder = tmp_path / "flash.bin", tmp_path / "board"
+    assert flash("pump-1", "--image", image).exit_code == 0
+    for data in (image.read_bytes()[:length], b"\xe9" * length):
+        (tmp_path / "other.bin").write_bytes(data)
+        arguments = ["sim", "new", str(folder), "--image", str(tmp_path / "other.bin")]
+        refused(CliRunner().invoke(cli, arguments), "is no whole flash")
+        assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -12,7 +12,8 @@ from fleetling.cli.screen import output
 from fleetling.errors import FleetlingError
 from fleetling.home import write_private
 from fleetling.image.flash import build_flash, first_files
-from fleetling.simboard.chip import stock
+from fleetling.simboard.chip import stock, table
+from fleetling.simboard.chip.flash import SECTOR, Flash, MemoryStore
 from fleetling.simboard.process.board import AccessPoint
 from fleetling.simboard.process.terminal import run_in_foreground
 
@@ -52,10 +53,25 @@ def new(folder: Path, bare: bool, nvs: Path | None, app: Path | None, image: Pat
             f"{folder} already holds a board", "Choose another folder, or remove this one first."
         )
     own = read_application(app)[0] if app else {}
+    flash = _whole(image) if image else _flash(bare, nvs, own)
     folder.mkdir(parents=True, exist_ok=True)
-    flash = image.read_bytes() if image else _flash(bare, nvs, own)
     write_private(folder / "flash.bin", flash)
     output.print(f"A board is in {folder}. Run it: fleetling sim run {folder}", highlight=False)
+
+
+def _whole(path: Path) -> bytes:
+    data = path.read_bytes()
+    size = max(len(data) + -len(data) % SECTOR, table.ADDRESS + SECTOR)
+    store = MemoryStore(size)
+    store.write(0, data.ljust(size, b"\xff"))
+    try:
+        table.parse(Flash(store, size))
+    except (table.TableError, ValueError) as e:
+        raise FleetlingError(
+            f"{path} is no whole flash: {e}",
+            "One is made by `fleetling flash ID --firmware FILE --image FILE`.",
+        ) from e
+    return data
 
 
 def _flash(bare: bool, nvs: Path | None, app: dict[str, bytes]) -> bytes:

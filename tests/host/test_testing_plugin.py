@@ -90,3 +90,29 @@ def test_mistakes_are_told_with_what_to_do(tmp_path: Path) -> None:
     assert "no aplication; it takes" in said
     assert "nowhere has no app.py" in said
     assert "no app.py in a folder above it. Name it" in said
+
+
+SETTINGS = """
+import pytest
+
+@pytest.mark.fleetling(settings={"hartbeat_s": 5})
+def test_a_slip(fleetling_board): pass
+
+@pytest.mark.fleetling(settings={"app.dry": 5})
+def test_one_of_the_application(fleetling_board): pass
+
+@pytest.mark.fleetling(settings={"heartbeat_s": 5, "app.dry_below": 50})
+def test_as_it_should_be(fleetling_board): pass
+
+@pytest.mark.fleetling(files={"settings.json": b"["}, settings={"app.dry": 5})
+def test_nobody_knows_what_there_is(fleetling_board): pass
+"""
+
+
+def test_a_setting_that_no_board_has_is_told(tmp_path: Path) -> None:
+    project = copied(tmp_path)
+    (project / "tests/test_pump.py").write_text(SETTINGS)
+    code, said = run_pytest(project)
+    assert code == 1 and "2 errors" in said and "2 passed" in said, said
+    assert "no setting hartbeat_s; there are: app.dry_below" in said
+    assert "no setting app.dry; there are: app.dry_below" in said

@@ -6,7 +6,8 @@ Installed with Fleetling. It costs nothing before a test asks for a board.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,28 @@ def fleetling_board(request: pytest.FixtureRequest) -> Iterator[AppBoard]:
         raise pytest.UsageError(f"fleetling marker: no {', '.join(unknown)}; it takes: {MARKER}")
     folder = _application(request, chosen.pop("app", None))
     files = {**read_application(folder)[0], **chosen.pop("files", {})}
+    _check_names(chosen.get("settings") or {}, files.get("settings.json", b"{}"))
     board = AppBoard(files, **chosen)
     try:
         yield board
     finally:
         board.close()
+
+
+def _check_names(settings: Mapping[str, Any], declared: bytes) -> None:
+    """Refuses what no board has: it would be flashed, count for nothing, and the test pass."""
+    from fleetling.config.schema import OWN, Schema
+
+    try:
+        own = list(json.loads(declared))
+    except (ValueError, TypeError):
+        return  # what the board makes of that is what the test is to find out
+    known = {*Schema(None).names, *(f"{OWN}{name}" for name in own)}
+    if unknown := sorted(set(settings) - known):
+        raise pytest.UsageError(
+            f"fleetling marker: no setting {', '.join(unknown)}; there are: "
+            + ", ".join(sorted(known))
+        )
 
 
 def _application(request: pytest.FixtureRequest, given: str | Path | None) -> Path:

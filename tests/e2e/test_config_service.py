@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from fleetling_command import fleetling
 
+from fleetling.config.schema import Schema
 from fleetling.config.store import ConfigStore
 from fleetling.demo.fleet import HOST, WIFI, TemporaryFleet
 from fleetling.fleet.state import PREFIX
@@ -301,3 +302,20 @@ def test_a_newer_agent_than_this_installation(bench: Bench) -> None:
     with bench.fleet.operator() as operator:
         operator.deliver(f"{PREFIX}one/up/schema", json.dumps(words).encode(), retain=True)
     assert "newer" in bench.run("config", "set", "one", "name=a", code=1).stderr
+
+
+def test_a_revoked_board_is_in_no_group_and_holds_up_none(bench: Bench) -> None:
+    store = bench.fleet.store()
+    store.expect(["good", "bad"])
+    words = Schema(None).words
+    words["name"] = {**words["name"], "longest": 1}
+    ConfigStore(store).learn({"bad": {"schema": json.dumps({"settings": words})}})
+    bench.run("group", "set", "g", "id=nobody")
+    bench.run("config", "set", "--group", "g", "name=long")
+    assert "bad: " in bench.run("group", "set", "g", "id=*", code=1).stderr
+    store.revoke("bad")
+    made = bench.json("group", "set", "g", "id=*")
+    assert (made["members"], made["published"]) == (["good"], ["good"])
+    assert bench.json("group", "members", "g") == ["good"]
+    assert [group["members"] for group in bench.json("group", "list")] == [1]
+    assert bench.json("group", "delete", "g", "--yes")["published"] == ["good"]

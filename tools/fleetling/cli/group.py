@@ -46,7 +46,7 @@ def command() -> None:
 def list_(as_json: bool, folder: Path | None) -> None:
     """All groups, the weakest first."""
     store = ConfigStore(Store(home.find(folder).database))
-    state, known = store.state(), sorted(store.known())
+    state, known = store.state(), sorted(store.concerned())
     groups = sorted(state.groups.values(), key=lambda group: (group.priority, group.name))
     counts = {group.name: len(state.members(group, known)) for group in groups}
     if as_json:
@@ -89,7 +89,7 @@ def set_(
     text = " ".join(rule)
     Rule(text)
     with Desk(home.find(folder)) as desk:
-        state, known = desk.state(), sorted(desk.store.known())
+        state, known = desk.state(), sorted(desk.store.concerned())
         old = state.groups.get(name)
         kept = old.priority if old is not None else 0
         group = Group(name, text, kept if priority is None else priority)
@@ -144,7 +144,7 @@ def _refuse(state: State, after: State, known: list[str]) -> None:
 def delete(name: str, yes: bool, as_json: bool, folder: Path | None) -> None:
     """Delete a group; its settings fall away from its members."""
     with Desk(home.find(folder)) as desk:
-        state, known = desk.state(), sorted(desk.store.known())
+        state, known = desk.state(), sorted(desk.store.concerned())
         scopes_of(state, set(known), [], name, fleet=False)
         members = state.members(state.groups[name], known)
         if not yes:
@@ -171,7 +171,7 @@ def delete(name: str, yes: bool, as_json: bool, folder: Path | None) -> None:
 def members(name: str, as_json: bool, folder: Path | None) -> None:
     """Who is in a group, by what the hub knows of the devices."""
     store = ConfigStore(Store(home.find(folder).database))
-    state, known = store.state(), store.known()
+    state, known = store.state(), store.concerned()
     scopes_of(state, known, [], name, fleet=False)
     found = state.members(state.groups[name], sorted(known))
     if as_json:

@@ -253,6 +253,28 @@ def test_a_bug_that_one_request_meets_does_not_end_the_hub(
         assert "certificate" in good.ask(request("b"))
 
 
+def test_a_hub_says_when_its_broker_goes_and_comes(
+    fleet: TemporaryFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(words: str) -> int:
+        return sum(words in record.getMessage() for record in caplog.records)
+
+    def waits(words: str, times: int) -> bool:
+        until = time.monotonic() + 15
+        while said(words) < times and time.monotonic() < until:
+            time.sleep(0.05)
+        return said(words) == times
+
+    caplog.set_level("INFO", "fleetling.hub")
+    with fleet.hub():
+        assert waits("on the broker", 1) and not said("is away")
+        fleet.broker.stop()
+        assert waits("is away", 1)
+        fleet.broker.start()
+        assert waits("on the broker", 2)
+    assert said("is away") == 1  # what it ends by itself is no loss
+
+
 @contextmanager
 def listening(fleet: TemporaryFleet, heard: list[bytes]) -> Iterator[None]:
     """Collects all that goes over the broker."""

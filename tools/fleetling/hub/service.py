@@ -73,6 +73,7 @@ class Hub:
         client.tls_set_context(client_context(ca, certificate, key))
         client.reconnect_delay_set(1, 60)
         client.on_connect = self._connected
+        client.on_disconnect = self._lost
         client.on_message = self._received
         client.on_subscribe = self._subscription
         self._client = client
@@ -86,6 +87,13 @@ class Hub:
             return
         client.subscribe(self._requests, qos=1)
         log.info("on the broker at %s:%d", self._host, self._port)
+
+    def _lost(
+        self, client: mqtt.Client, data: Any, flags: Any, reason: Any, properties: Any
+    ) -> None:
+        if not self._ending:
+            where = f"{self._host}:{self._port}"
+            log.warning("the broker at %s is away (%s); trying again", where, reason)
 
     def _subscription(
         self, client: mqtt.Client, data: Any, number: int, reasons: list[Any], properties: Any

@@ -9,8 +9,11 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -389,3 +392,25 @@ def test_a_folder_on_nfs_is_locked_as_well(
         pytest.raises(BlockingIOError),
     ):
         real(other.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_works_on_windows_needs_no_lock_of_posix() -> None:
+    # What nearly all commands load; pyserial takes another module there.
+    script = "import sys; sys.modules['fcntl'] = None; import fleetling.home, fleetling.provision"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_fleet_is_made_where_folders_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def opened(path: Path, *rest: Any) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *rest)
+
+    monkeypatch.setattr(files, "os", Mock(wraps=os))
+    files.os.name = "nt"  # type: ignore[attr-defined]
+    monkeypatch.setattr(os, "open", opened)
+    assert create(tmp_path, Plan("farm", "127.0.0.1:1", "127.0.0.1:2", [])).folder == tmp_path

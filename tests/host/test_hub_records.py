@@ -6,10 +6,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fleetling.hub import records
 from fleetling.hub.records import TRIM_EVERY, Message, Records
 from fleetling.registry import Store
 
@@ -59,6 +62,24 @@ def test_a_clock_that_was_ahead_pushes_out_nothing_that_comes(store: Store) -> N
             if start < now and up > 20:
                 found = records.newest("health", ["a"], limit=9999)
                 assert sum(m.at < now for m in found) >= 20
+
+
+def test_a_clock_that_is_behind_takes_no_history_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    before = Records(store, {"health": 20})
+    before.add([Message("a", "health", now + up, {"up": up}) for up in range(40)])
+
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(now - 86400, tz)
+
+    monkeypatch.setattr(records, "datetime", Behind)
+    Records(store, {"health": 20}).add([Message("a", "health", now - 86400, {"up": 0, "new": 1})])
+    found = before.newest("health", ["a"], limit=9999)
+    assert [m.document["up"] for m in found] == [0, *range(21, 40)]
 
 
 def test_newest_by_time_and_number_oldest_first(store: Store) -> None:

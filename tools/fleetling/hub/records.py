@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, String, Text, delete, insert, select
+from sqlalchemy import Index, String, Text, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -137,12 +137,17 @@ class Records:
             .limit(1)
         )
         with self._store.session() as session:
-            if session.scalar(beyond) is None:
+            count = session.scalar(select(func.count()).where(*mine)) or 0
+            if count <= self._kept[kind]:
                 return
             # Those of a time when this machine's clock was ahead go first: until it gets there
-            # they would be the newest, and nothing that comes would stay.
-            ahead = datetime.now(UTC).replace(tzinfo=None) + AHEAD
-            session.execute(delete(RecordRow).where(*mine, RecordRow.at > ahead))
+            # they would be the newest, and nothing that comes would stay. No more of them than
+            # have to go: it may as well be that the clock is behind now.
+            ahead = (*mine, RecordRow.at > datetime.now(UTC).replace(tzinfo=None) + AHEAD)
+            found = select(RecordRow.at).where(*ahead).order_by(RecordRow.at)
+            going = list(session.scalars(found.limit(count - self._kept[kind])))
+            if going:
+                session.execute(delete(RecordRow).where(*ahead, RecordRow.at <= going[-1]))
             oldest = session.scalar(beyond)
             if oldest is not None:
                 session.execute(delete(RecordRow).where(*mine, RecordRow.at <= oldest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from sqlalchemy import create_engine, text
 
+from fleetling import registry
 from fleetling.errors import FleetlingError
 from fleetling.hub.enrol import Enroller
 from fleetling.hub.request import EnrolRefused, parse
@@ -201,6 +203,21 @@ def test_the_store_tells_what_is_wrong(store: Store) -> None:
         Store("nonsense")
     with pytest.raises(FleetlingError, match="does not answer"):
         Store("sqlite:////no/such/folder/hub.db")
+
+
+def test_a_database_that_does_not_answer_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def locked(*_: object) -> None:  # as after ten seconds, each time
+        asked.append(1)
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(registry, "_sqlite_settings", locked)
+    with pytest.raises(FleetlingError, match="database is locked"):
+        Store(f"sqlite:///{tmp_path}/hub.db")
+    assert len(asked) == 1
 
 
 def test_the_list_of_devices(enroller: Enroller, store: Store) -> None:

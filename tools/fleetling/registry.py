@@ -109,6 +109,7 @@ class Store:
             ) from e
 
     def _make_tables(self) -> None:
+        self._engine.connect().close()  # one that does not answer, or is locked, is asked once
         for _ in range(ATTEMPTS):
             # Another program may be making them at this moment.
             with suppress(DatabaseError):

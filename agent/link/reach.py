@@ -17,9 +17,8 @@ from agent.link import login
 _DIALLING = ("facts", "link.dial", "link.floor", "link.join", "link.sntp", "link.tls")
 _PREFIX = "fleetling/v1/"
 _FIRST_PAUSE_S = const(1)
-_STAY = const(
-    8
-)  # tries before another network has its turn: the one that is joined may lead nowhere
+# Tries before another network has its turn: the one that is joined may lead nowhere.
+_STAY = const(8)
 _WANTED = ("identity-changed", "settings-changed")
 
 

@@ -196,6 +196,8 @@ class Dies:
         raise SystemExit
 
 
+# What kills it is no failure of the test.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_hub_killed_between_signing_and_answering_signs_once(fleet: TemporaryFleet) -> None:
     fleet.store().expect(["a"])
     with claim(fleet, "a") as client:

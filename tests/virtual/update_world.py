@@ -48,12 +48,14 @@ def firmware(version: str, size: int = 60_000) -> bytes:
 
 def run_until(board: Board, seconds: float, holds: Callable[[], bool]) -> bool:
     """Runs through resets until `holds()`, for at most so many virtual seconds."""
-    end = board.now + seconds
-    while board.now < end and not holds():
+    # In microseconds, as the board counts them: of seconds a rest may stay that is none.
+    end = round((board.now + seconds) * 1e6)
+    while (left := end - round(board.now * 1e6)) > 0 and not holds():
+        step = min(STEP_S, left / 1e6)
         if board.alive:
-            board.resume(min(STEP_S, end - board.now))
+            board.resume(step)
         else:
-            board.boot(min(STEP_S, end - board.now))
+            board.boot(step)
     return holds()
 
 

@@ -340,6 +340,14 @@ def test_what_it_has_left_behind_is_gone_when_it_starts_again(fleet: VirtualFlee
         assert board.console.count("heard by") == 1, board.console
 
 
+def fails_once_beside(second: str) -> dict[str, bytes]:
+    """An application that has a second task, raises after nine seconds, and then no more."""
+    return app(
+        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
+        second,
+    )
+
+
 STUBBORN = {
     "with sleeps": "await task.sleep(1)",
     "with sleeps of its own": "await asyncio.sleep(1 + (task.alive() or 0))",
@@ -360,10 +368,7 @@ def test_a_task_of_it_that_does_not_let_itself_be_ended_ends_in_a_reset(
         "        except BaseException:\n"
         "            print('stays')\n"
     )
-    files = app(
-        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
-        second,
-    )
+    files = fails_once_beside(second)
     with fleet.board(app=files) as board:
         board.boot(15)
         assert "stays" in board.console and board.lives == 1
@@ -383,10 +388,7 @@ def test_a_task_of_it_may_clean_up_when_it_ends(fleet: VirtualFleet) -> None:
         "        await task.sleep(5)\n"
         "        print('cleaned')\n"
     )
-    files = app(
-        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
-        second,
-    )
+    files = fails_once_beside(second)
     with fleet.board(app=files) as board:
         board.boot(300)
         assert board.console.count("cleaned") == 1 and board.lives == 1
@@ -411,10 +413,7 @@ def test_a_task_of_it_however_it_ends_takes_no_other_with_it(
         "            agent.count('seconds')\n"
         "            await task.sleep(1)\n" + ending
     )
-    files = app(
-        "agent.task('second', second)\nawait task.sleep(9 + 10_000 * task.restarts)\nx = 1 / 0",
-        second,
-    )
+    files = fails_once_beside(second)
     with fleet.board(app=files) as board:
         board.boot(196)
         beats = fleet.documents("up/health")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "alone", "move", "remove", "sync", "write_whole"]
+__all__ = ["UNFINISHED", "alone", "move", "remove", "sync", "unfinished", "write_whole"]
 
 # How the name of a file begins that is being written.
 UNFINISHED = ".new-"
@@ -20,19 +20,27 @@ LOCK = ".lock"
 def write_whole(path: Path, data: bytes) -> None:
     """Writes or replaces a file; on the disk under its name when this returns."""
     _folder(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
+    with unfinished(path.parent, data) as new:
+        # What a web server is to read, others may read; private folders keep the rest.
+        new.chmod(0o644)
+        new.replace(path)
+    sync(path.parent)
+
+
+@contextmanager
+def unfinished(folder: Path, data: bytes) -> Iterator[Path]:
+    """A new file with this content, on the disk and only for its owner (0600), to be given its
+    name; without that it is gone at the end."""
+    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=folder)
     new = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # What a web server is to read, others may read; private folders keep the rest.
-        new.chmod(0o644)
-        new.replace(path)
+        yield new
     finally:
         new.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,13 +120,7 @@ def write_private(path: Path, data: bytes) -> None:
     Raises:
         FileExistsError: there is one already.
     """
-    descriptor, name = tempfile.mkstemp(prefix=files.UNFINISHED, dir=path.parent)  # 0600
-    new = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with files.unfinished(path.parent, data) as new:
         try:
             os.link(new, path)
         except FileExistsError:
@@ -136,8 +129,6 @@ def write_private(path: Path, data: bytes) -> None:
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
             new.rename(path)
-    finally:
-        new.unlink(missing_ok=True)
     files.sync(path.parent)
 
 

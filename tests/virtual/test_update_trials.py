@@ -532,6 +532,7 @@ def test_where_the_bootloader_has_no_rollback_no_trial_is_taken_for_confirmed(
 def test_where_what_it_goes_back_to_is_damaged_the_board_stays_up(world: World) -> None:
     sick = "await task.sleep(1)\n\n\ndef healthy():\n    return False"
     path = world.add_app("1.1.0", app("sick", sick))
+    good = world.add_app("1.2.0")
     world.publish()
     with world.board_of() as board:
         board.boot(BOOT_S)
@@ -545,5 +546,8 @@ def test_where_what_it_goes_back_to_is_damaged_the_board_stays_up(world: World) 
         board.run(200)
         assert world.reports()[-1]["code"] == "pack-damaged", world.states()
         assert board.lives - lives <= 3
-        # And it can be helped.
         assert board.alive and world.documents("up/birth")[-1]["app"] == "1.1.0"
+        # And it can be helped.
+        world.assign(good)
+        assert run_until(board, WAIT_S, lambda: world.reported("confirmed")), world.states()
+        assert world.documents("up/birth")[-1]["app"] == "1.2.0"

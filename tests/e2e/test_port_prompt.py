@@ -70,7 +70,10 @@ def bridge(path: str, scheme: str = "socket") -> Iterator[str]:
                 ready = select(watched, [], [], 0.1)[0]
                 if line in ready:
                     data = os.read(line, 4096)
-                    peer.sendall(b"".join(manager.escape(data)) if manager else data)
+                    try:
+                        peer.sendall(b"".join(manager.escape(data)) if manager else data)
+                    except BrokenPipeError:
+                        return  # it has hung up
                 if peer in ready:
                     data = peer.recv(4096)
                     if not data:
